@@ -1,0 +1,283 @@
+"""The local store: a directory of segments that many runs read and fill at the same time.
+
+Each writer appends to a segment of its own and publishes it every now and then by an index that is written whole, so
+nobody waits for anybody, and a run that is killed loses what it hadn't published. Readers look again from time to time
+for what others have published. What a directory holds is bounded when a writer ends (`compaction.py`).
+
+Only we or root may be able to write there, or what is found could be anybody's code: owner and mode of the directory
+and of each file are looked at through their descriptors, and no link is followed. A source that not everybody may read
+is kept only where nobody else can enter (`is_private`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Union
+
+from ..errors import RefusedError
+from ..tree.opened import writers_beside_root
+from .compaction import StoreLimits, compact, lock, measure
+from .container import LARGEST_PAYLOAD, SMALLEST_CONTAINER, Flaw, StoredCode, pack, unpack
+from .segments import INDEX, Segment, SegmentWriter, list_segments
+
+#: Seconds between two looks at what others have published, and between two publications of our own.
+_LOOK_AGAIN, _PUBLISH_AGAIN = 0.25, 0.25
+#: How many times longer than it takes to publish we wait until the next time: 2 % of a run.
+_PUBLISH_PAUSE = 50
+#: Seconds. What was changed so lately may change again without another time of modification.
+_UNSETTLED = 0.1
+#: Segments that are looked through; more than compaction leaves.
+_MAX_SEGMENTS = 256
+#: Bytes around the code of a container, holes included: PyPy without interned names has one for each function.
+_MAX_AROUND = 1 << 20
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Found = Union[StoredCode, Flaw, None]
+
+
+class StoreUse(NamedTuple):
+    """What a store was asked in a run."""
+
+    hits: int
+    absent: int
+    flaws: Counter[Flaw]
+    kept: int
+    notice: str | None
+    """Why nothing more was kept, if so."""
+
+
+class LocalStore:
+    """An open store. Closing it publishes what was put, and makes room. Not for several processes: fork, then open."""
+
+    def __init__(self, directory: int, *, writes: bool, max_size: int) -> None:
+        self._directory = directory
+        status = os.fstat(directory)
+        #: Whether only its owner can enter it.
+        self.is_private = not stat.S_IMODE(status.st_mode) & 0o077
+        self._writes = writes and status.st_uid == os.geteuid()
+        self._max_size = max_size
+        self._mode = 0o600 if self.is_private else 0o644
+        self._segments: list[Segment] = []
+        self._seen: int | None = None
+        self._next_look = 0.0
+        self._writer: SegmentWriter | None = None
+        self._next_publication = 0.0
+        self._hits = self._absent = self._kept = 0
+        self._flaws: Counter[Flaw] = Counter()
+        self._notice: str | None = None
+
+    def __enter__(self) -> LocalStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def get(self, keys: Sequence[bytes], largest: int = LARGEST_PAYLOAD) -> list[Found]:
+        """Returns what is kept for each key: code, why what was found can't be believed, or None. Raises nothing.
+
+        `largest` bytes are the most that the code may have.
+        """
+        found = [self._find(key, largest) for key in keys]
+        if None in found and self._look_again():
+            found = [each or self._find(key, largest) for key, each in zip(keys, found)]
+        for each in found:
+            if each is None:
+                self._absent += 1
+            elif isinstance(each, Flaw):
+                self._flaws[each] += 1
+            else:
+                self._hits += 1
+        return found
+
+    def _find(self, key: bytes, largest: int) -> Found:
+        flaw = None
+        if self._writer is not None and key in self._writer:
+            with contextlib.suppress(OSError):
+                own = unpack(self._writer.read(key) or b"", key, largest)
+                if isinstance(own, StoredCode):
+                    return own
+        for segment in self._segments:
+            try:
+                place = segment.find(key)
+                if place is None:
+                    continue
+                number, offset, size = place
+                if size > SMALLEST_CONTAINER + largest + _MAX_AROUND:
+                    flaw = Flaw.OVERSIZED
+                    continue
+                found = unpack(segment.read(offset, size), key, largest)
+            except FileNotFoundError:  # another run has copied what it had, and removed it
+                self._seen, self._next_look = None, 0.0
+                continue
+            except OSError:
+                flaw = Flaw.TRUNCATED
+                continue
+            if isinstance(found, StoredCode):
+                segment.mark(number)
+                return found
+            flaw = found
+        return flaw
+
+    def _look_again(self) -> bool:
+        """See what others have published since. Returns whether there may be something."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + _LOOK_AGAIN
+        try:
+            changed = os.fstat(self._directory).st_mtime_ns
+            if changed == self._seen:
+                return False
+            self._seen = changed if time.time_ns() - changed > _UNSETTLED * 1e9 else None
+            self._open_segments()
+        except OSError:
+            return False
+        return True
+
+    def _open_segments(self) -> None:
+        known = {(each.name, each.status.st_ino, each.status.st_mtime_ns): each for each in self._segments}
+        segments: list[Segment] = []
+        own = self._writer.name if self._writer is not None else None
+        for name, suffix in list_segments(self._directory):
+            if suffix != INDEX or name == own or len(segments) >= _MAX_SEGMENTS:
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                status = os.stat(name + INDEX, dir_fd=self._directory, follow_symlinks=False)
+                segment = known.pop((name, status.st_ino, status.st_mtime_ns), None)
+                segments.append(segment or Segment(name, self._directory))
+        for gone in known.values():
+            gone.close()
+        segments.sort(key=lambda segment: -segment.count)
+        self._segments = segments
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def put(self, codes: Iterable[StoredCode]) -> None:
+        """Keep code. Raises nothing: without room or rights it isn't kept, and `use` says so."""
+        if not self._writes:
+            return
+        try:
+            for code in codes:
+                if self._writer is None:
+                    self._begin_segment()
+                if self._writer is None:
+                    return
+                if code.key not in self._writer:
+                    self._writer.add(code.key, pack(code))
+                    self._kept += 1
+            writer = self._writer
+            if writer is not None and (writer.is_full or time.monotonic() >= self._next_publication):
+                self._publish(writer)
+        except OSError as error:
+            # A jail or a build chroot may have a store that others fill.
+            self._stop_writing("" if error.errno == errno.EROFS else error.strerror or str(error))
+
+    def _begin_segment(self) -> None:
+        """Begin a segment, if there is room. Raises OSError."""
+        limits = StoreLimits(self._max_size)
+        if measure(self._directory) > limits.size and not compact(self._directory, limits, self._mode).has_room:
+            self._stop_writing("it is full, and other runs are using all of it")
+            return
+        self._writer = SegmentWriter(self._directory, self._mode)
+        self._next_publication = time.monotonic() + _PUBLISH_AGAIN
+
+    def _publish(self, writer: SegmentWriter) -> None:
+        begun = time.monotonic()
+        if writer.has_unpublished:
+            writer.publish()
+        now = time.monotonic()
+        self._next_publication = now + max(_PUBLISH_AGAIN, _PUBLISH_PAUSE * (now - begun))
+        # Not more than a few segments of this size are written at once, so what is over the limit is bounded.
+        if writer.is_full or writer.size > self._max_size // 8:
+            writer.close()
+            self._writer = None
+
+    def _stop_writing(self, reason: str) -> None:
+        self._writes = False
+        self._notice = f"the store keeps nothing more: {reason}" if reason else None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    @property
+    def use(self) -> StoreUse:
+        """What it was asked so far."""
+        return StoreUse(self._hits, self._absent, Counter(self._flaws), self._kept, self._notice)
+
+    def close(self) -> None:
+        """Publish what was put, keep what was used, make room, and close all files. Raises nothing."""
+        with contextlib.suppress(OSError):
+            if self._writer is not None and self._writer.has_unpublished:
+                self._writer.publish()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        with contextlib.suppress(OSError):
+            if self._writes:
+                self._keep_use()
+                if self._kept:
+                    compact(self._directory, StoreLimits(self._max_size), self._mode)
+        for segment in self._segments:
+            segment.close()
+        self._segments = []
+        os.close(self._directory)
+
+    def _keep_use(self) -> None:
+        """Keep which records were used, unless that was known for this hour. Raises OSError."""
+        used = [segment for segment in self._segments if segment.used]
+        if not used:
+            return
+        hour = int(time.time()) // 3600
+        with lock(self._directory) as is_locked:
+            for segment in used if is_locked else ():
+                hours = segment.hours()
+                marked = [number for number, mark in enumerate(segment.used) if mark and hours[number] < hour]
+                if marked and _is_current(segment, self._directory):
+                    for number in marked:
+                        hours[number] = hour
+                    segment.write_hours(hours, self._mode)
+
+
+def _is_current(segment: Segment, directory: int) -> bool:
+    """Whether a segment's index is still the one that we have read."""
+    try:
+        status = os.stat(segment.name + INDEX, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return False
+    return os.path.samestat(status, segment.status)
+
+
+def open_local(path: str, *, create: bool = False, writes: bool = True, max_size: int = 1 << 30) -> LocalStore:
+    """Open the store in a directory, for reading only unless it is our own. With `create` it is made, for us alone.
+
+    Raises OSError, and RefusedError if somebody else than we or root can write in it.
+    """
+    from ..interpreter.trust import require_own  # root asks it of all directories above
+
+    if create and not os.path.lexists(path):
+        require_own(os.path.dirname(os.path.abspath(path)), "store")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+    require_own(path, "store")
+    directory = os.open(path, _DIRECTORY)
+    try:
+        status = os.fstat(directory)
+        if status.st_uid not in (0, os.geteuid()):
+            raise RefusedError(
+                f"store {path} belongs to account {status.st_uid}", hint="name one of your own, or chown it"
+            )
+        others = writers_beside_root(directory, status)
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or others:
+            raise RefusedError(f"store {path} can be written by others", hint=f"chmod go-w {path}")
+        return LocalStore(directory, writes=writes, max_size=max_size)
+    except BaseException:
+        os.close(directory)
+        raise
