@@ -121,13 +121,18 @@ class _Compaction:
         self._mode = mode
         self._places: list[_Place] = []
         self._writer: SegmentWriter | None = None
+        #: Of what it has: when it was used.
         self._hours: dict[bytes, int] = {}
+        #: Segments that are not copied, and those that are, but not removed yet.
+        self._others: list[Segment] = []
+        self._copied: list[str] = []
+        self._written: list[Segment] = []
         self.removed = 0
         self.damaged = 0
 
     def close(self) -> None:
-        for place in self._places:
-            place.segment.close()
+        for segment in (*(place.segment for place in self._places), *self._written):
+            segment.close()
         if self._writer is not None:
             self._writer.close()
 
@@ -136,12 +141,23 @@ class _Compaction:
         live = self._sweep_and_open()
         allowed = self._allow(live) if size > self._limits.size else None
         chosen = self._choose(allowed)
-        others = [place.segment for age, place in enumerate(self._places) if age not in chosen]
+        self._others = [place.segment for age, place in enumerate(self._places) if age not in chosen]
+        if allowed is not None:
+            # What leaves nothing goes first, so that there is room to copy.
+            chosen.sort(key=lambda age: self._stays_of(age, allowed) > 0)
         for age in chosen:
-            self._copy(age, allowed, others)
+            if allowed is not None and not self._stays_of(age, allowed):
+                self.removed += self._places[age].segment.count
+                remove(self._places[age].segment.name, self._directory)
+                continue
+            self._copy(age, allowed)
+            self._copied.append(self._places[age].segment.name)
         self._finish()
-        for age in chosen:
-            remove(self._places[age].segment.name, self._directory)
+
+    @staticmethod
+    def _stays_of(age: int, allowed: dict[tuple[int, int], int]) -> int:
+        """Returns how many bytes of a segment may stay."""
+        return sum(size for (_, its_age), size in allowed.items() if its_age == age)
 
     def _sweep_and_open(self) -> int:
         """Remove what killed writers have left, and open all other segments. Returns the bytes of those in use."""
@@ -188,11 +204,8 @@ class _Compaction:
         chosen: set[int] = set()
         magnitudes = defaultdict(set)
         for age, (segment, size) in enumerate(self._places):
-            if allowed is not None:
-                stays = sum(of_it for (_, its_age), of_it in allowed.items() if its_age == age)
-                if stays < segment.size + _AROUND * segment.count:
-                    chosen.add(age)
-            if segment.size < (1 - _WASTE) * size:
+            whole = segment.size + _AROUND * segment.count
+            if segment.size < (1 - _WASTE) * size or (allowed is not None and self._stays_of(age, allowed) < whole):
                 chosen.add(age)
             if size < MAX_DATA // 2:
                 magnitudes[_magnitude(size)].add(age)
@@ -201,7 +214,7 @@ class _Compaction:
                 chosen |= ages
         return sorted(chosen)
 
-    def _copy(self, age: int, allowed: dict[tuple[int, int], int] | None, others: list[Segment]) -> None:
+    def _copy(self, age: int, allowed: dict[tuple[int, int], int] | None) -> None:
         """Copy what should stay of a segment, in the order of its file. Raises OSError."""
         segment = self._places[age].segment
         hours = segment.hours()
@@ -213,7 +226,7 @@ class _Compaction:
                     self.removed += 1
                     continue
                 allowed[hour, age] -= record.size + _AROUND
-            if any(other.find(record.key) for other in others):
+            if any(other.find(record.key) for other in self._others):
                 continue
             if record.key in self._hours:
                 self._hours[record.key] = max(hour, self._hours[record.key])
@@ -232,19 +245,23 @@ class _Compaction:
             self._hours[record.key] = hour
 
     def _finish(self) -> None:
-        """Publish the segment that is written, with the hours of use. Raises OSError."""
-        if self._writer is None:
-            return
-        if self._writer.count:
-            self._writer.publish()
-            written = Segment(self._writer.name, self._directory)
-            try:
+        """Publish the segment that is written, with the hours of use, and remove what it was copied from.
+
+        Raises OSError.
+        """
+        if self._writer is not None:
+            if self._writer.count:
+                self._writer.publish()
+                written = Segment(self._writer.name, self._directory)
+                self._others.append(written)
+                self._written.append(written)
                 hours = array("I", [self._hours[record.key] for record in written.records()])
                 written.write_hours(hours, self._mode)
-            finally:
-                written.close()
-        self._writer.close()
-        self._writer, self._hours = None, {}
+            self._writer.close()
+            self._writer, self._hours = None, {}
+        for name in self._copied:
+            remove(name, self._directory)
+        self._copied.clear()
 
 
 def _magnitude(size: int) -> int:

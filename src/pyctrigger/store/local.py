@@ -27,9 +27,9 @@ from .container import LARGEST_PAYLOAD, SMALLEST_CONTAINER, Flaw, StoredCode, pa
 from .segments import INDEX, Segment, SegmentWriter, list_segments
 
 #: Seconds between two looks at what others have published, and between two publications of our own.
-_LOOK_AGAIN, _PUBLISH_AGAIN = 0.25, 0.25
-#: How many times longer than it takes to publish we wait until the next time: 2 % of a run.
-_PUBLISH_PAUSE = 50
+_LOOK_AGAIN, _PUBLISH_AGAIN = 0.1, 0.1
+#: How many times longer than either takes we wait until the next time: 2 % of a run.
+_PAUSE = 50
 #: Seconds. What was changed so lately may change again without another time of modification.
 _UNSETTLED = 0.1
 #: Segments that are looked through; more than compaction leaves.
@@ -140,6 +140,8 @@ class LocalStore:
             self._open_segments()
         except OSError:
             return False
+        after = time.monotonic()
+        self._next_look = after + max(_LOOK_AGAIN, _PAUSE * (after - now))
         return True
 
     def _open_segments(self) -> None:
@@ -194,7 +196,7 @@ class LocalStore:
         if writer.has_unpublished:
             writer.publish()
         now = time.monotonic()
-        self._next_publication = now + max(_PUBLISH_AGAIN, _PUBLISH_PAUSE * (now - begun))
+        self._next_publication = now + max(_PUBLISH_AGAIN, _PAUSE * (now - begun))
         # Not more than a few segments of this size are written at once, so what is over the limit is bounded.
         if writer.is_full or writer.size > self._max_size // 8:
             writer.close()

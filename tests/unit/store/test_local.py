@@ -56,7 +56,7 @@ def test_a_run_finds_its_own_code_at_once(place: Path) -> None:
 def test_runs_see_each_others_code_while_they_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a moment. A reader doesn't look at the directory for each miss."""
     monkeypatch.setattr(local, "_PUBLISH_AGAIN", 0)
-    monkeypatch.setattr(local, "_PUBLISH_PAUSE", 0)
+    monkeypatch.setattr(local, "_PAUSE", 0)
     with open_local(str(place), create=True) as one, open_local(str(place)) as other:
         assert [None] == reading(other, [1])
         one.put([code(1)])
