@@ -18,13 +18,14 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import NamedTuple, Union
 
 from ..errors import RefusedError
 from ..tree.opened import writers_beside_root
 from .compaction import StoreLimits, compact, lock, measure
 from .container import LARGEST_PAYLOAD, SMALLEST_CONTAINER, Flaw, StoredCode, pack, unpack
-from .segments import INDEX, Segment, SegmentWriter, list_segments
+from .segments import INDEX, Segment, SegmentWriter, list_segments, open_own, write_whole
 
 #: Seconds between two looks at what others have published, and between two publications of our own.
 _LOOK_AGAIN, _PUBLISH_AGAIN = 0.1, 0.1
@@ -36,6 +37,8 @@ _UNSETTLED = 0.1
 _MAX_SEGMENTS = 256
 #: Bytes around the code of a container, holes included: PyPy without interned names has one for each function.
 _MAX_AROUND = 1 << 20
+#: The file with the store's name for this installation, and its bytes.
+_ORIGIN, _ORIGIN_SIZE = "origin", 16
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Found = Union[StoredCode, Flaw, None]
@@ -71,6 +74,29 @@ class LocalStore:
         self._hits = self._absent = self._kept = 0
         self._flaws: Counter[Flaw] = Counter()
         self._notice: str | None = None
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether it takes code."""
+        return self._writes
+
+    @cached_property
+    def origin(self) -> bytes:
+        """What the store calls this installation: drawn when it is first written."""
+        try:
+            for _ in range(2):
+                with contextlib.suppress(FileNotFoundError):
+                    descriptor = open_own(_ORIGIN, self._directory)
+                    try:
+                        found = os.pread(descriptor, _ORIGIN_SIZE, 0)
+                    finally:
+                        os.close(descriptor)
+                    if len(found) == _ORIGIN_SIZE:
+                        return found
+                write_whole(_ORIGIN, self._directory, self._mode, os.urandom(_ORIGIN_SIZE))
+        except OSError:
+            pass
+        return bytes(_ORIGIN_SIZE)
 
     def __enter__(self) -> LocalStore:
         return self

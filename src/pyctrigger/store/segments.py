@@ -184,7 +184,7 @@ class Segment:
     def write_hours(self, hours: array[int], mode: int) -> None:
         """Keep when each record was used last. Raises OSError."""
         head = _USED_MAGIC + struct.pack("<I", self.count)
-        _write_whole(self.name + USED, self._directory, mode, head, struct.pack(f"<{self.count}I", *hours))
+        write_whole(self.name + USED, self._directory, mode, head, struct.pack(f"<{self.count}I", *hours))
 
 
 class SegmentWriter:
@@ -246,7 +246,7 @@ class SegmentWriter:
         bits = min(_MAX_BITS, max(1, len(records).bit_length() - 2))
         fanout = _fanout(records, bits)
         head = _HEAD.pack(_INDEX_MAGIC, bits, len(records), self.size)
-        _write_whole(self.name + INDEX, self._directory, self._mode, head, fanout.tobytes(), *records)
+        write_whole(self.name + INDEX, self._directory, self._mode, head, fanout.tobytes(), *records)
         self._published = len(records)
 
     def close(self) -> None:
@@ -301,7 +301,7 @@ def _create(name: str, directory: int, mode: int) -> int:
     return descriptor
 
 
-def _write_whole(name: str, directory: int, mode: int, *pieces: bytes) -> None:
+def write_whole(name: str, directory: int, mode: int, *pieces: bytes) -> None:
     """Write a file whole, or not at all. Raises OSError."""
     temporary = f"{name}.tmp"
     with contextlib.suppress(FileNotFoundError):

@@ -1,0 +1,115 @@
+"""What a run asks of a store and gives to it: the answers of workers, at several levels, for a file of some name.
+
+    found = exchange.find(digest, levels, path, largest)      instead of asking a worker
+    request = wire.request(levels, exchange.name_for(path), source)
+    answer = exchange.keep(digest, levels, path, answer)      None: ask again, with its own name
+
+Where nothing is kept, a worker is given the file's own name at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from ..workers import wire
+from .container import Flaw, StoredCode
+from .holes import FileName, OpenCode, cut, fill, new_stand_in
+from .key import CodeKeys
+
+#: Why code wasn't kept, or was found and can't be used.
+NOT_WRITTEN_AS_EXPECTED, NAMES_ITSELF = "not written as expected", "names itself"
+NO_SUCH_TWIN, TOO_LONG = "twin of no level", "too long with its name"
+
+
+class Backend(Protocol):
+    """Where code is kept."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether it takes code."""
+
+    @property
+    def origin(self) -> bytes:
+        """What it calls this installation, 16 bytes."""
+
+    def get(self, keys: Sequence[bytes], largest: int) -> list[StoredCode | Flaw | None]:
+        """Returns for each key what is kept, why that is a miss, or None. Raises nothing."""
+
+    def put(self, codes: Iterable[StoredCode]) -> None:
+        """Keep code. Raises nothing."""
+
+
+class Exchange:
+    """A run's, or a lane's, dealings with one store for one interpreter."""
+
+    def __init__(self, backend: Backend, keys: CodeKeys) -> None:
+        self._backend = backend
+        self._keys = keys
+        self._stand_in = new_stand_in()
+        #: How many sources were refused, by reason.
+        self.refused: Counter[str] = Counter()
+
+    def name_for(self, path: bytes) -> bytes:
+        """Returns the file name to compile a source with."""
+        return self._stand_in if self._backend.is_writable else path
+
+    def find(self, digest: bytes, levels: Sequence[int], path: bytes, largest: int) -> wire.Compiled | None:
+        """Returns what a worker would answer for a source with this SHA-256, or None if not all of it is kept.
+
+        `largest` bytes are the most that its code may have.
+        """
+        found: dict[int, StoredCode] = {}
+        wanted = list(levels)
+        while wanted:
+            keys = [self._keys.of(digest, level) for level in wanted]
+            for level, each in zip(wanted, self._backend.get(keys, largest)):
+                if not isinstance(each, StoredCode):
+                    return None
+                found[level] = each
+            # A twin's code is at another level, which itself has code.
+            wanted = [each.twin for level, each in found.items() if each.code is None and each.twin not in found][:1]
+        name, answers = FileName(path), list[wire.LevelAnswer]()
+        last: OpenCode | None = None
+        for level in levels:
+            kept = found[level]
+            code = kept.code or found[kept.twin].code
+            if code is None:
+                self.refused[NO_SUCH_TWIN] += 1
+                return None
+            if code == last:
+                answers.append(wire.LevelAnswer(wire.TWIN, b"", kept.microseconds))
+                continue
+            body = fill(code, name)
+            if body is None or len(body) > largest:
+                self.refused[NAMES_ITSELF if body is None else TOO_LONG] += 1
+                return None
+            answers.append(wire.LevelAnswer(wire.BODY, body, kept.microseconds))
+            last = code
+        return wire.Compiled(bytes(8), tuple(answers))
+
+    def keep(self, digest: bytes, levels: Sequence[int], path: bytes, answer: wire.Compiled) -> wire.Compiled | None:
+        """Keep what a worker has answered for `name_for(path)`. Returns the answer for the file itself.
+
+        None if only a worker can say what that is.
+        """
+        if not self._backend.is_writable:
+            return answer
+        name, answers, kept = FileName(path), list[wire.LevelAnswer](), list[StoredCode]()
+        twin, is_usable = -1, True
+        for level, each in zip(levels, answer.levels):
+            code = body = None
+            if each.state == wire.BODY:
+                code = cut(each.body, self._stand_in)
+                twin = level if code else -1
+                body = fill(code, name) if code else None
+                if code is None or body is None:
+                    self.refused[NAMES_ITSELF if code else NOT_WRITTEN_AS_EXPECTED] += 1
+                    is_usable = False
+            if twin >= 0 and each.state in (wire.BODY, wire.TWIN):
+                key = self._keys.of(digest, level)
+                kept.append(StoredCode(key, code, 0 if code else twin, each.microseconds, self._backend.origin))
+            answers.append(each if body is None else each._replace(body=body))
+        self._backend.put(kept)
+        return answer._replace(levels=tuple(answers)) if is_usable else None
