@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 import time
@@ -23,7 +24,7 @@ from typing import NamedTuple, Union
 
 from ..errors import RefusedError
 from ..tree.opened import writers_beside_root
-from .compaction import StoreLimits, compact, lock, measure
+from .compaction import Compacted, StoreLimits, compact, lock, measure
 from .container import LARGEST_PAYLOAD, SMALLEST_CONTAINER, Flaw, StoredCode, pack, unpack
 from .segments import INDEX, Segment, SegmentWriter, list_segments, open_own, write_whole
 
@@ -35,8 +36,8 @@ _PAUSE = 50
 _UNSETTLED = 0.1
 #: Segments that are looked through; more than compaction leaves.
 _MAX_SEGMENTS = 256
-#: Bytes around the code of a container, holes included: PyPy without interned names has one for each function.
-_MAX_AROUND = 1 << 20
+#: The file with what all runs have asked, its names, and the most bytes that are read of it.
+_COUNTS, _COUNTED, _MAX_COUNTS = "counts.json", ("hits", "absent", "kept", *(flaw.value for flaw in Flaw)), 4096
 #: The file with the store's name for this installation, and its bytes.
 _ORIGIN, _ORIGIN_SIZE = "origin", 16
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -53,6 +54,16 @@ class StoreUse(NamedTuple):
     kept: int
     notice: str | None
     """Why nothing more was kept, if so."""
+
+
+class StoreContents(NamedTuple):
+    """What a store has, and was asked in all runs that could write to it."""
+
+    codes: int
+    size: int
+    """Bytes of all its files."""
+    counts: Counter[str]
+    """How often code was found (`hits`), not there (`absent`), kept, and, by reason, not to be believed."""
 
 
 class LocalStore:
@@ -136,7 +147,7 @@ class LocalStore:
                 if place is None:
                     continue
                 number, offset, size = place
-                if size > SMALLEST_CONTAINER + largest + _MAX_AROUND:
+                if size > SMALLEST_CONTAINER + largest:
                     flaw = Flaw.OVERSIZED
                     continue
                 found = unpack(segment.read(offset, size), key, largest)
@@ -240,6 +251,19 @@ class LocalStore:
         """What it was asked so far."""
         return StoreUse(self._hits, self._absent, Counter(self._flaws), self._kept, self._notice)
 
+    def describe(self) -> StoreContents:
+        """Returns what is there, and what it was asked in all runs. Raises OSError."""
+        self._open_segments()
+        codes = sum(segment.count for segment in self._segments)
+        return StoreContents(codes, measure(self._directory), self._read_counts())
+
+    def gc(self, patience: float) -> Compacted:
+        """Check all that is there, drop what can't be believed or is too much, and leave no waste. Raises OSError.
+
+        Waits so many seconds for another process that makes room.
+        """
+        return compact(self._directory, StoreLimits(self._max_size, patience, thorough=True), self._mode)
+
     def close(self) -> None:
         """Publish what was put, keep what was used, make room, and close all files. Raises nothing."""
         with contextlib.suppress(OSError):
@@ -249,29 +273,50 @@ class LocalStore:
             self._writer.close()
             self._writer = None
         with contextlib.suppress(OSError):
-            if self._writes:
-                self._keep_use()
-                if self._kept:
-                    compact(self._directory, StoreLimits(self._max_size), self._mode)
+            if self._writes and (self._hits or self._absent or self._flaws):
+                with lock(self._directory) as is_locked:
+                    if is_locked:
+                        self._keep_hours()
+                        self._keep_counts()
+            if self._writes and self._kept:
+                compact(self._directory, StoreLimits(self._max_size), self._mode)
         for segment in self._segments:
             segment.close()
         self._segments = []
         os.close(self._directory)
 
-    def _keep_use(self) -> None:
+    def _keep_hours(self) -> None:
         """Keep which records were used, unless that was known for this hour. Raises OSError."""
-        used = [segment for segment in self._segments if segment.used]
-        if not used:
-            return
         hour = int(time.time()) // 3600
-        with lock(self._directory) as is_locked:
-            for segment in used if is_locked else ():
-                hours = segment.hours()
-                marked = [number for number, mark in enumerate(segment.used) if mark and hours[number] < hour]
-                if marked and _is_current(segment, self._directory):
-                    for number in marked:
-                        hours[number] = hour
-                    segment.write_hours(hours, self._mode)
+        for segment in self._segments:
+            if not segment.used:
+                continue
+            hours = segment.hours()
+            marked = [number for number, mark in enumerate(segment.used) if mark and hours[number] < hour]
+            if marked and _is_current(segment, self._directory):
+                for number in marked:
+                    hours[number] = hour
+                segment.write_hours(hours, self._mode)
+
+    def _keep_counts(self) -> None:
+        """Add what this run has asked to what all have. Raises OSError."""
+        counts = self._read_counts()
+        counts.update({"hits": self._hits, "absent": self._absent, "kept": self._kept})
+        counts.update({flaw.value: count for flaw, count in self._flaws.items()})
+        write_whole(_COUNTS, self._directory, self._mode, json.dumps(counts, sort_keys=True).encode())
+
+    def _read_counts(self) -> Counter[str]:
+        try:
+            descriptor = open_own(_COUNTS, self._directory)
+        except OSError:
+            return Counter()
+        try:
+            found = json.loads(os.pread(descriptor, _MAX_COUNTS, 0))
+            return Counter({name: found[name] for name in _COUNTED if type(found.get(name)) is int})
+        except (OSError, ValueError, AttributeError, RecursionError):
+            return Counter()
+        finally:
+            os.close(descriptor)
 
 
 def _is_current(segment: Segment, directory: int) -> bool:

@@ -51,8 +51,10 @@ def right(found: StoredCode | Flaw | None, number: int, size: int = 100) -> int 
 
 
 def files(path: Path, suffix: str = "") -> list[str]:
-    """The files of a store, without its lock and its name."""
-    return sorted(name for name in os.listdir(path) if name.endswith(suffix) and name not in ("lock", "origin"))
+    """The files of a store, those of its segments."""
+    return sorted(
+        name for name in os.listdir(path) if name.endswith(suffix) and name not in ("lock", "origin", "counts.json")
+    )
 
 
 def reading(store: LocalStore, numbers: Iterable[int]) -> list[int | Flaw | None]:

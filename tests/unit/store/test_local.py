@@ -276,6 +276,35 @@ def test_use_is_kept_once_an_hour(place: Path) -> None:
     assert {1} == {hour for key, hour in used.items() if key in (key_of(0), key_of(2))}
 
 
+def test_a_store_says_what_it_has_and_was_asked(place: Path) -> None:
+    """In all runs together; what can't be read counts for nothing."""
+    fill_store(place, range(10))
+    for _ in range(2):
+        with open_local(str(place)) as store:
+            assert [0, 1, None] == reading(store, [0, 1, 10])
+            assert Flaw.OVERSIZED in store.get([key_of(2)], 10)
+    with open_local(str(place)) as store:
+        contents = store.describe()
+    assert (10, {"hits": 4, "absent": 2, "kept": 0, "oversized": 2}) == (contents.codes, contents.counts)
+    assert sum(path.stat().st_size for path in place.iterdir() if path.stem not in ("counts", "lock")) == contents.size
+    for damage in (b"", b"[]", b"{", b"[" * 5000, b'{"hits": "x", "kept": 7, "more": 1}'):
+        (place / "counts.json").write_bytes(damage)
+        with open_local(str(place)) as store:
+            assert ({"kept": 7} if b"kept" in damage else {}) == store.describe().counts
+
+
+def test_everything_is_checked_on_request(place: Path) -> None:
+    """What is damaged goes; what is right stays."""
+    fill_store(place, range(10))
+    (data,) = place.glob("*.data")
+    flip(data, 100)
+    with open_local(str(place)) as store:
+        compacted = store.gc(1.0)
+        assert (1, 0) == (compacted.damaged, compacted.removed)
+        assert 9 == store.describe().codes
+    assert [None, *range(1, 10)] == found_in(place, range(10))
+
+
 def test_what_a_fork_finds_is_right(place: Path) -> None:
     """A lane opens its own store."""
     fill_store(place, range(100))
