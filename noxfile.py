@@ -103,6 +103,14 @@ def stdlib(session: nox.Session) -> None:
 
 
 @nox.session
+def names(session: nox.Session) -> None:
+    """Put other file names into code, for 2,500 sources of every Python at hand and of a Debian sid; needs root."""
+    install_locked(session, "test")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    session.run("python", "tests/every_name.py")
+
+
+@nox.session
 def attacks(session: nox.Session) -> None:
     """The exchanges of tests/guarantees/trust/test_identity.py, 10,000 for each case: as root, and for some hours."""
     install_locked(session, "test")

@@ -87,9 +87,16 @@ def exactly(length: int, path: bytes) -> bytes:
 
 
 def compare(
-    interpreter: Interpreter, sources: Sequence[bytes], names: Sequence[str], scratch: Path, level: int = 0
+    interpreter: Interpreter,
+    sources: Sequence[bytes],
+    names: Sequence[str],
+    scratch: Path,
+    level: int = 0,
+    top: Path | None = None,
 ) -> Filled:
     """Compile each source with a stand-in, put each name in, and ask a worker and py_compile for the same.
+
+    `top` is the directory that the interpreter sees as `/`.
 
     What py_compile writes depends on what its process holds, before 3.11 and with PyPy, so there the code has to be
     equal.
@@ -112,12 +119,18 @@ def compare(
             if body != expected:
                 wrong.append((kind, path, "not as a worker"))
             filled.append((path, name, body))
-        for (path, _, _), answer in zip(filled, _judge(interpreter, filled, scratch / "x.pyc", level)):
+        inside = [(_seen_from(top, path), name, body) for path, name, body in filled]
+        pyc = Path(os.fsdecode(_seen_from(top, os.fsencode(scratch / "x.pyc"))))
+        for (path, _, _), answer in zip(filled, _judge(interpreter, inside, pyc, level)):
             counts[f"{kind}: {answer}"] += 1
             exact = interpreter.implementation == "cpython" and interpreter.version >= (3, 11)
             if answer == "other code" or (answer == "equal code" and exact):
                 wrong.append((kind, path, answer))
     return Filled(counts, wrong)
+
+
+def _seen_from(top: Path | None, path: bytes) -> bytes:
+    return path if top is None else path[len(os.fsencode(top)) :]
 
 
 def _bodies(
