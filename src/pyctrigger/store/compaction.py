@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from .container import Flaw, unpack
-from .segments import DATA, MAX_DATA, Segment, SegmentWriter, is_live, list_segments, remove
+from .segments import DATA, MAX_DATA, MAX_RECORDS, Segment, SegmentWriter, is_live, list_segments, remove
 
 _LOCK = "lock"
 #: Of the limit. What is over it is brought down to this, so that not every run has something to remove.
@@ -207,7 +207,7 @@ class _Compaction:
             whole = segment.size + _AROUND * segment.count
             if segment.size < (1 - _WASTE) * size or (allowed is not None and self._stays_of(age, allowed) < whole):
                 chosen.add(age)
-            if size < MAX_DATA // 2:
+            if size < MAX_DATA // 2 and segment.count < MAX_RECORDS // 2:  # what is full stays as it is
                 magnitudes[_magnitude(size)].add(age)
         for ages in magnitudes.values():
             if len(ages) >= _MANY:

@@ -212,9 +212,10 @@ class LocalStore:
                 if code.key not in self._writer:
                     self._writer.add(code.key, pack(code))
                     self._kept += 1
-            writer = self._writer
-            if writer is not None and (writer.is_full or time.monotonic() >= self._next_publication):
-                self._publish(writer)
+                    if self._writer.is_full:
+                        self._publish(self._writer)
+            if self._writer is not None and time.monotonic() >= self._next_publication:
+                self._publish(self._writer)
         except OSError as error:
             # A jail or a build chroot may have a store that others fill.
             self._stop_writing("" if error.errno == errno.EROFS else error.strerror or str(error))

@@ -31,8 +31,8 @@ from .container import LARGEST_CONTAINER
 
 DATA, INDEX, USED, TEMPORARY = ".data", ".index", ".used", ".index.tmp"
 FILES = re.compile(r"([0-9a-f]{16})(\.data|\.index|\.used|\.index\.tmp|\.used\.tmp)\Z")
-#: Bytes and records of one segment. The last container may go beyond.
-MAX_DATA, MAX_RECORDS = 256 << 20, 1 << 18
+#: Bytes and records of one segment. The last container may go beyond. A writer has all records in memory: 15 MB.
+MAX_DATA, MAX_RECORDS = 256 << 20, 1 << 16
 
 _INDEX_MAGIC, _USED_MAGIC = b"pyctidx1", b"pyctuse1"
 _HEAD = struct.Struct("<8sIIQ")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyctrigger.store import compaction, segments
 from pyctrigger.store.compaction import Compacted, StoreLimits, compact, lock, measure
 from pyctrigger.store.local import open_local
 from pyctrigger.store.segments import Segment, SegmentWriter
@@ -125,6 +126,18 @@ def test_small_segments_become_one(place: Path) -> None:
         assert [7, None, 3] == reading(reader, [7, 8, 3])
     assert [*range(8), None] == found_in(place, range(9))
     assert [f"{names(place)[0]}{suffix}" for suffix in (".data", ".index", ".used")] == files(place)
+
+
+def test_full_segments_are_not_copied_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: merging them would only give as many."""
+    for module in (compaction, segments):
+        monkeypatch.setattr(module, "MAX_RECORDS", 20)
+    fill_store(place, range(400))
+    before = names(place)
+    assert 20 == len(before)
+    fill_store(place, range(400, 405))
+    assert {*before} < {*names(place)}
+    assert [*range(405)] == found_in(place, range(405))
 
 
 def test_what_two_runs_have_kept_is_kept_once(place: Path) -> None:
