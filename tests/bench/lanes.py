@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from peers import remove_bytecode, sources
+from processes import children_of, line_of
 from timing import own_time, timed
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def watch(command: list[str]) -> Family:
     waiter = threading.Thread(target=child.wait)
     waiter.start()
     while waiter.is_alive():
-        lanes = [each for each in _children(child.pid) if _line(each) == _line(child.pid)]
-        workers = [worker for lane in lanes for worker in _children(lane)]
+        lanes = [each for each in children_of(child.pid) if line_of(each) == line_of(child.pid)]
+        workers = [worker for lane in lanes for worker in children_of(lane)]
         together = 0
         for pid in [child.pid, *lanes, *workers]:
             memory = _memory(pid)
@@ -106,18 +107,6 @@ def watch(command: list[str]) -> Family:
         raise subprocess.CalledProcessError(child.returncode, command)
     parent = seen.pop(child.pid)
     return Family(parent, list(seen.values()), most)
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
-
-
-def _line(pid: int) -> bytes:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
 
 
 def _memory(pid: int) -> dict[str, int]:

@@ -9,7 +9,8 @@ from .terminal import Words
 _LEAVE_OUT = "leave it out: --exclude GLOB, or exclude in the configuration"
 _AT_FAULT = f"tell the maintainers of the source, or {_LEAVE_OUT}"
 _HINTS = {
-    **dict.fromkeys(("syntax", "encoding", "recursion", "unmarshallable", "crash"), _AT_FAULT),
+    **dict.fromkeys(("syntax", "encoding", "recursion", "unmarshallable"), _AT_FAULT),
+    "crash": f"run it again; if that changes nothing, {_AT_FAULT}",
     "timeout": f"raise file_timeout in the configuration, or {_LEAVE_OUT}",
     "memory": f"raise memory_limit in the configuration, or {_LEAVE_OUT}",
     **dict.fromkeys(("io", "refused"), "fix the cause, then: pyctrigger {verb}"),
