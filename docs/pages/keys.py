@@ -26,9 +26,11 @@ def configuration_tables(options: Container[str]) -> dict[str, str]:
     """Returns the keys of each table; `options` are those of the command line."""
     settings = Settings()
     defaults = {name: getattr(settings, name) for name in schema.DEFAULTS}
-    hooks = {name: getattr(settings, f"hooks_{name}") for name in schema.HOOKS}
+    store = {name: getattr(settings, key.name) for name, key in schema.STORE.items()}
+    hooks = {name: getattr(settings, key.name) for name, key in schema.HOOKS.items()}
     return {
         "[defaults]": _items(schema.DEFAULTS, defaults, options),
+        "[store]": _items(schema.STORE, store, ()),
         "[hooks]": _items(schema.HOOKS, hooks, ()),
         '[flavours."3.11"]': _items(schema.FLAVOUR, {}, ()),
     }
@@ -76,6 +78,7 @@ def place_text(prose: Prose) -> str:
         "configuration": (LINUX.configuration, BSD.configuration),
         "state": (LINUX.state, BSD.state),
         "lock": (LINUX.lock, BSD.lock),
+        "cache": (LINUX.cache, BSD.cache),
         "program": (applications["deb"], applications["freebsd"]),
     }
     if set(told) != set(places):

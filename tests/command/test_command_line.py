@@ -218,7 +218,7 @@ TOP = {"schema", "command", "version", "exit_code", "outcome", "dry_run", "error
 RUN = {"flavour", "installation", "outcome", "interpreter", "counts", "failures", "findings", "actions"}
 RUN.add("elapsed_seconds")
 INTERPRETER = {"executable", "implementation", "version", "cache_tag", "magic_number"}
-COUNTS = {"compiled", "refreshed", "fresh", "failed", "skipped", "removed", "removed_directories"}
+COUNTS = {"compiled", "stored", "refreshed", "fresh", "failed", "skipped", "removed", "removed_directories"}
 
 
 def check_document(document: dict[str, Any], verb: str, code: int) -> None:

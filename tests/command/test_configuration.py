@@ -104,7 +104,7 @@ KEYS = (
     "file_timeout, memory_limit, lock_timeout, log"
 )
 FAULTS = [
-    "optimise is not known; known keys: defaults, hooks, flavours",
+    "optimise is not known; known keys: defaults, store, hooks, flavours",
     f"defaults.jobz is not known (did you mean jobs?); known keys: {KEYS}",
     rf"defaults.'two\nlines' is not known; known keys: {KEYS}",
     "defaults.optimize = [0, 3]: write a list of optimization levels, such as [0, 1, 2]",
@@ -543,7 +543,7 @@ def test_system_has_one_file(public: Path, as_nobody: Command, pyctrigger: Comma
     script = f"cp -a /etc {public}/etc; echo 'jobs = 1' >{public}/etc/pyctrigger.toml; mount --bind {public}/etc /etc"
     word = (
         "pyctrigger: /etc/pyctrigger.toml: jobs is not known (it belongs in [defaults]);"
-        " known keys: defaults, hooks, flavours\n"
+        " known keys: defaults, store, hooks, flavours\n"
     )
     with private_mounts(script) as inside:
         pyctrigger.program = [*inside, *pyctrigger.program]

@@ -82,6 +82,12 @@ class Printer(Observer):
 
             self._name_file("compiled", path, cause(verdicts))
 
+    def stored(self, path: str, verdicts: Sequence[Verdict]) -> None:
+        if self._options.verbose:
+            from ..outcome.states import cause
+
+            self._name_file("stored", path, cause(verdicts))
+
     def refreshed(self, path: str) -> None:
         self._name_file("refreshed", path, "stale: only its source's mtime changed")
 

@@ -36,6 +36,9 @@ class Observer:
     def compiled(self, path: str, verdicts: Sequence[Verdict]) -> None:
         """A source was compiled, because of these verdicts on its bytecode, one for each level."""
 
+    def stored(self, path: str, verdicts: Sequence[Verdict]) -> None:
+        """The same for a source whose code came from a store."""
+
     def refreshed(self, path: str) -> None:
         """The bytecode of a source got new headers and kept its code."""
 

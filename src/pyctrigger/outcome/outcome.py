@@ -77,11 +77,11 @@ class Action(NamedTuple):
 class Counts:
     """The numbers of the contract: sources, except `removed` and `removed_directories`."""
 
-    FIELDS = ("compiled", "refreshed", "fresh", "failed", "skipped", "removed", "removed_directories")
+    FIELDS = ("compiled", "stored", "refreshed", "fresh", "failed", "skipped", "removed", "removed_directories")
     __slots__ = FIELDS
 
     def __init__(self) -> None:
-        self.compiled = self.refreshed = self.fresh = self.failed = self.skipped = 0
+        self.compiled = self.stored = self.refreshed = self.fresh = self.failed = self.skipped = 0
         self.removed = self.removed_directories = 0
 
     def add(self, other: Counts) -> None:
@@ -92,7 +92,7 @@ class Counts:
     @property
     def changes(self) -> int:
         """How much was changed or failed: 0 if all was as it should be."""
-        return self.compiled + self.refreshed + self.failed + self.removed + self.removed_directories
+        return self.compiled + self.stored + self.refreshed + self.failed + self.removed + self.removed_directories
 
     def as_dict(self) -> dict[str, int]:
         """Returns the numbers by name."""

@@ -88,7 +88,7 @@ class PastRun(NamedTuple):
     @property
     def changes(self) -> int:
         """How many sources and pycs it changed."""
-        kinds = ("compiled", "refreshed", "removed", "removed_directories")
+        kinds = ("compiled", "stored", "refreshed", "removed", "removed_directories")
         return sum(each.counts.get(kind, 0) for each in self.flavours for kind in kinds)
 
 

@@ -23,11 +23,12 @@ class Places(NamedTuple):
     lock: str
     state: str
     configuration: str
+    cache: str
 
 
 #: FreeBSD and DragonFly. All other systems use Linux's.
-BSD = Places("/var/run/pyctrigger", "/var/db/pyctrigger", "/usr/local/etc/pyctrigger.toml")
-LINUX = Places("/run/pyctrigger", "/var/lib/pyctrigger", "/etc/pyctrigger.toml")
+BSD = Places("/var/run/pyctrigger", "/var/db/pyctrigger", "/usr/local/etc/pyctrigger.toml", "/var/cache/pyctrigger")
+LINUX = Places("/run/pyctrigger", "/var/lib/pyctrigger", "/etc/pyctrigger.toml", "/var/cache/pyctrigger")
 _SYSTEM = BSD if sys.platform.startswith(("freebsd", "dragonfly")) else LINUX
 
 
@@ -56,6 +57,11 @@ def lock_file(directory: str, installation: str) -> str:
 def state_directory() -> str | None:
     """Returns the directory of journal, manifest and cache, or None for an account without a home directory."""
     return _SYSTEM.state if is_root() else _platform_directory("user_state_dir")
+
+
+def cache_directory() -> str | None:
+    """Returns the directory of what can be made again, or None for an account without a home directory."""
+    return _SYSTEM.cache if is_root() else _platform_directory("user_cache_dir")
 
 
 def configuration_files(*, hook: bool) -> list[str]:

@@ -35,5 +35,12 @@ def ways_above(tree: Tree, other: Tree) -> tuple[Grants, ...]:
     return tuple(each for each in found if not each.keeps_nobody_out)
 
 
+def keeps_nobody_out(tree: Tree, directory: str) -> bool:
+    """Whether everybody may enter a directory of a tree, and each one above it. Raises OSError."""
+    if ways_inside(tree, directory, ""):
+        return False
+    return all(_grants(above, status).keeps_nobody_out for above, status in walk_up(tree.entered("")))
+
+
 def _grants(directory: int, status: os.stat_result) -> Grants:
     return Grants.of(status, access_list(directory, status), ENTER)

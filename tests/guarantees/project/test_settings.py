@@ -17,7 +17,7 @@ from packages import write_tree
 from pyctrigger.pyc.header import InvalidationMode
 from pyctrigger.run.scope.config import FlavourSettings, Settings
 from pyctrigger.run.scope.request import Bytecode, Request, Running, Scope, Transaction, Work
-from pyctrigger.run.scope.settings import DEFAULTS, FLAVOUR, HOOKS, SETTINGS
+from pyctrigger.run.scope.settings import DEFAULTS, FLAVOUR, HOOKS, SETTINGS, STORE
 
 if TYPE_CHECKING:
     from command import Command
@@ -99,7 +99,7 @@ def test_each_row_has_a_field() -> None:
     configured = set(Settings._fields) - {"flavours"}
 
     assert {setting.name for setting in SETTINGS if setting.help} == asked - {"paths", "replaces_owned"}
-    assert {setting.name for setting in (*DEFAULTS.values(), *HOOKS.values())} == configured
+    assert {setting.name for setting in (*DEFAULTS.values(), *STORE.values(), *HOOKS.values())} == configured
     assert {setting.name for setting in FLAVOUR.values()} == set(FlavourSettings._fields)
 
 

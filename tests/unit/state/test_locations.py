@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 def test_places_of_root_are_fixed() -> None:
     """As the contract has them."""
-    assert Places("/run/pyctrigger", "/var/lib/pyctrigger", "/etc/pyctrigger.toml") == LINUX
-    assert Places("/var/run/pyctrigger", "/var/db/pyctrigger", "/usr/local/etc/pyctrigger.toml") == BSD
+    assert Places("/run/pyctrigger", "/var/lib/pyctrigger", "/etc/pyctrigger.toml", "/var/cache/pyctrigger") == LINUX
+    bsd = ("/var/run/pyctrigger", "/var/db/pyctrigger", "/usr/local/etc/pyctrigger.toml", "/var/cache/pyctrigger")
+    assert Places(*bsd) == BSD
     assert "/run/pyctrigger/cpython-311-x.lock" == lock_file("/run/pyctrigger", "cpython-311-x")
 
 
@@ -42,6 +43,7 @@ def test_no_variable_moves_them(
         locations.lock_directory(str(tmp_path)),
         locations.state_directory(),
         *locations.configuration_files(hook=hook),
+        locations.cache_directory(),
     )
     assert (LINUX if found[0] == LINUX.lock else BSD) == found
 

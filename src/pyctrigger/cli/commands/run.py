@@ -17,8 +17,9 @@ def summary(run: FlavourReport) -> list[str]:
     skipped = f", {counts.skipped:,} skipped" if counts.skipped else ""
     if run.outcome == "nothing-to-do":
         return [f"{run.name}: nothing to do, {counts.fresh:,} fresh{skipped} in {took}"]
+    stored = f" {counts.stored:,} from the store," if counts.stored else ""
     refreshed = f" {counts.refreshed:,} refreshed," if counts.refreshed else ""
-    did = f"{counts.compiled:,} compiled,{refreshed} {counts.removed:,} removed, {failed:,} failed{skipped}"
+    did = f"{counts.compiled:,} compiled,{stored}{refreshed} {counts.removed:,} removed, {failed:,} failed{skipped}"
     return [f"{run.name}: {did} in {took}"]
 
 

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 from ...outcome.outcome import LASTING_KINDS, Failure, Untried
 from ...pyc.header import Verdict
@@ -22,6 +23,9 @@ from ..plan.steps import Stale
 from ..plan.wanted import Wanted
 from .workers import Workers
 from .writing import PycWriter, SourceRead
+
+if TYPE_CHECKING:
+    from .stores import StoreClient
 
 #: A source to compile, in its directory.
 Task = tuple[Place, Stale]
@@ -72,6 +76,10 @@ class Compilation:
         self._untried = Untried()
         #: By digest: why it is left to another process than this lane.
         self._left: dict[bytes, Apart | Lost] = {}
+        #: Digests of what a worker compiles with its own name, and no store has.
+        self._named_by_itself: set[bytes] = set()
+        #: Paths of sources that are being compiled with another name.
+        self._renamed: set[str] = set()
         #: By path: the worker that a source needs, where a lane has found out.
         self.needs: dict[str, Apart] = {}
         #: System calls that keep workers within their limits, and that the system refuses.
@@ -80,27 +88,56 @@ class Compilation:
     def compile(self, owner: int, tasks: Iterator[Task | None]) -> Iterator[tuple[SourceRead, wire.Compiled]]:
         """Yields the code of sources in trees of one owner, as the answers come. Raises PyctriggerError."""
         pool = self._workers.pool_for(owner)
-        for job, answer in pool.map(self._jobs(largest_first(self._counted(tasks)))):
-            source = job.context
-            assert isinstance(source, SourceRead)
-            if isinstance(answer, Lost) and answer.is_tried and (answer.limit or answer.kind == "timeout"):
-                self._exceeded[source.digest] = answer
-                self._has_lost_time = True
-            if waited := self._waiting.pop(source.digest, None):
-                self._ready.extend(waited)
-            if answer is SLOW or isinstance(answer, Apart):
-                self._left[source.digest] = answer
-                self._leave(source.place, source.stale, answer)
-                continue
-            code = self._code(source, answer)
-            if code is not None:
-                yield source, code
-            self._progress(source.place, source.stale)
+        jobs = self._jobs(largest_first(self._counted(tasks)))
+        for first in jobs:  # no worker starts where a store has everything
+            for job, answer in pool.map(chain([first], jobs)):
+                source = job.context
+                assert isinstance(source, SourceRead)
+                result = self._result(source, answer)
+                if result is None:
+                    continue
+                code = self._code(source, result)
+                if code is not None:
+                    yield source, code
+                self._progress(source.place, source.stale)
         self._report_untried()
+        self._report_store()
         if lacks := pool.lacks - self._lacks:
             self._lacks |= lacks
             refused = ", ".join(sorted(lacks))
             self._tally.notices.append(f"this system refuses {refused}: a source that needs too much is stopped later")
+
+    def _result(self, source: SourceRead, answer: Answer) -> Result | None:
+        """Returns what a worker made of a source; None if it is left to another, or asked for once more."""
+        if isinstance(answer, Lost) and answer.is_tried and (answer.limit or answer.kind == "timeout"):
+            self._exceeded[source.digest] = answer
+            self._has_lost_time = True
+        if waited := self._waiting.pop(source.digest, None):
+            self._ready.extend(waited)
+        was_renamed = bool(self._renamed) and source.path in self._renamed
+        if was_renamed:
+            self._renamed.remove(source.path)
+        if answer is SLOW or isinstance(answer, Apart):
+            self._left[source.digest] = answer
+            self._leave(source.place, source.stale, answer)
+            return None
+        return self._kept(source, answer) if was_renamed and isinstance(answer, wire.Compiled) else answer
+
+    def _store_for(self, source: SourceRead) -> StoreClient | None:
+        """Returns the store that may know a source, if there is one."""
+        return None if source.digest in self._named_by_itself else self._workers.store
+
+    def _kept(self, source: SourceRead, answer: wire.Compiled) -> wire.Compiled | None:
+        """Keep what was compiled with another name. Returns it with its own; None if a worker has to say it."""
+        if len(answer.levels) != len(source.stale.levels):
+            return answer  # which is a failure
+        store = self._workers.store
+        own = None if store is None else store.keep(source, answer)
+        if own is None:
+            self._named_by_itself.add(source.digest)
+            self._ready.append((source.place, source.stale))
+            self._held += 1
+        return own
 
     def _counted(self, tasks: Iterator[Task | None]) -> Iterator[Task | None]:
         """Returns the same tasks. For a watcher all are found first, unless they are more than should be held."""
@@ -130,9 +167,9 @@ class Compilation:
                 yield job
         self._ready.extend(self._later)
         self._held += len(self._later)
-        while self._ready or any(self._waiting.values()):
+        while self._ready or self._renamed or any(self._waiting.values()):
             yield from self._released()
-            if any(self._waiting.values()):
+            if self._renamed or any(self._waiting.values()):
                 yield None
 
     def _released(self) -> Iterator[Job]:
@@ -162,10 +199,30 @@ class Compilation:
         elif may_wait and source.digest in self._waiting and len(source.text.data) > _SMALL:
             self._waiting[source.digest].append(task)
             self._held += 1
-        else:
+        elif not self._is_stored(source):
             self._waiting.setdefault(source.digest, [])
-            return _job(source, self.needs.pop(source.path, None) if self.needs else None)
+            store, path = self._store_for(source), os.fsencode(source.path)
+            name = path if store is None else store.name_for(source)
+            if name != path:
+                self._renamed.add(source.path)
+            return _job(source, name, self.needs.pop(source.path, None) if self.needs else None)
         return None
+
+    def _is_stored(self, source: SourceRead) -> bool:
+        """Whether a store has the code of a source. If so, it is written."""
+        store = self._store_for(source)
+        code = None if store is None else store.find(source)
+        if code is None:
+            return False
+        self._writer.store(source, code, is_stored=True)
+        self._progress(source.place, source.stale)
+        return True
+
+    def _report_store(self) -> None:
+        """Report once why a store can't be used, or keeps nothing more."""
+        store, trouble = self._workers.store, self._workers.store_trouble
+        told = store.take_notices() if store is not None else [trouble] if trouble else []
+        self._tally.notices += [each for each in told if each not in self._tally.notices]
 
     def _leave(self, place: Place, stale: Stale, answer: Answer) -> None:
         if isinstance(answer, Apart):
@@ -247,11 +304,11 @@ class Compilation:
         self._tally.fail(failure)
 
 
-def _job(source: SourceRead, need: Apart | None) -> Job:
+def _job(source: SourceRead, name: bytes, need: Apart | None) -> Job:
     levels = [
         (each.level, each.source_hash if each.verdict is Verdict.UNPROVEN else None) for each in source.stale.levels
     ]
-    job = Job(wire.request(levels, os.fsencode(source.path), source.text.data), source)
+    job = Job(wire.request(levels, name, source.text.data), source)
     if need:
         job.setup, job.is_retry = need
     return job

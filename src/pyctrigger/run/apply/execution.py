@@ -40,7 +40,7 @@ class Execution:
     def warm_up(self, first: Change) -> None:
         """Start a worker if the first change needs one: it is ready after 10 to 20 ms, and so is the lock."""
         layout, step = first
-        if any(map(_needs_compiler, step.stale)):
+        if any(map(_needs_compiler, step.stale)) and not self._workers.asks_store:
             self._workers.pool_for(layout.sources.owner).warm_up()
 
     def run(self, changes: Iterable[Change]) -> Generator[tuple[SourceRead, wire.Compiled], None, None]:

@@ -68,7 +68,7 @@ class Listener(Observer):
     def __init__(self, observer: Observer) -> None:
         self.events: list[tuple[str, tuple[Any, ...]]] = []
         heard = {"notice", "remark", "detail"}
-        heard |= {"compiled", "refreshed", "opened", "removed", "skipped"} if observer.names_files else set()
+        heard |= {"compiled", "stored", "refreshed", "opened", "removed", "skipped"} if observer.names_files else set()
         for name in heard:
             setattr(self, name, partial(self._hear, name))
 
@@ -202,6 +202,7 @@ class Lane:
         """Yields the changes in trees of one owner, and None while none has come and the worker has work."""
         while True:
             while self._dealt:
+                self._tell_in_time()  # where a store knows everything, no worker's answer comes between
                 yield self._dealt.popleft()
             if not self._poller.poll(0):
                 if self._execution.compilation.has_more:

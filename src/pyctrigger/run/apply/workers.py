@@ -14,6 +14,7 @@ from ..scope.request import Running
 if TYPE_CHECKING:
     from ...workers.allowance import Allowance
     from ...workers.pool import Duty, Pool
+    from .stores import StoreClient
 
 
 class Workers:
@@ -43,6 +44,10 @@ class Workers:
         self._allowance: Allowance | None = None
         self._pool: Pool | None = None
         self._owner = -1
+        self._store: StoreClient | None = None
+        #: Why the store that is configured can't be used.
+        self.store_trouble: str | None = None
+        self._has_opened_store = False
 
     def __enter__(self) -> Workers:
         return self
@@ -51,6 +56,24 @@ class Workers:
         if self._pool is not None:
             self._pool.__exit__()
             self._pool = None
+        if self._store is not None:
+            self._store.close()
+        self._store, self._has_opened_store = None, False
+
+    @property
+    def asks_store(self) -> bool:
+        """Whether a store is configured, which may know all that there is to compile."""
+        return bool(self._settings.store_url)
+
+    @property
+    def store(self) -> StoreClient | None:
+        """What has bytecode that was made elsewhere, if it is configured, and can be used."""
+        if self._settings.store_url and not self._has_opened_store:
+            from .stores import open_store
+
+            self._has_opened_store = True
+            self._store, self.store_trouble = open_store(self._settings, self._interpreter, self._wanted)
+        return self._store
 
     def pool_for(self, owner: int) -> Pool:
         """Returns the workers for an owner's trees, which start when they have work. Ends those for another owner."""

@@ -77,8 +77,11 @@ class PycWriter:
 
     # -- new code ------------------------------------------------------------------------------------------------
 
-    def store(self, source: SourceRead, code: wire.Compiled) -> None:
-        """Write the pycs of a source, except those that turn out to be right already."""
+    def store(self, source: SourceRead, code: wire.Compiled, *, is_stored: bool = False) -> None:
+        """Write the pycs of a source, except those that turn out to be right already.
+
+        `is_stored` if the code came from a store.
+        """
         place, path, header = source.place, source.path, self._header(source.text.status, code)
         changed: list[Verdict] = []
         try:
@@ -103,7 +106,10 @@ class PycWriter:
             self._results.io_failure(place.layout, place.relative, path, error, source=True)
             return
         self._manifest.unlearn(path)
-        if changed:
+        if changed and is_stored:
+            self._results.tally.counts.stored += 1
+            self._results.observer.stored(path, changed)
+        elif changed:
             self._results.tally.counts.compiled += 1
             self._results.observer.compiled(path, changed)
         else:

@@ -15,7 +15,7 @@ from ...interpreter.trust import require_own
 from ...pyc.header import InvalidationMode
 from ...state.locations import configuration_files
 from ...typed import Any, NamedTuple
-from .settings import DEFAULTS, FLAVOUR, HOOKS, Setting
+from .settings import DEFAULTS, FLAVOUR, HOOKS, STORE, Setting
 
 #: Bytes.
 _LARGEST = 1 << 20
@@ -52,6 +52,11 @@ class Settings(NamedTuple):
     """Seconds."""
     log: str = "none"
     hooks_enabled: bool = True
+    store_url: str = ""
+    """Nothing, `local`, or a directory."""
+    store_write: bool = True
+    store_max_size: int = 1 << 30
+    """Bytes."""
     flavours: Mapping[str, FlavourSettings] = {}
 
     @property
@@ -107,8 +112,9 @@ class _Reader:
         self._problems: list[str] = []
 
     def read(self, document: dict[str, Any]) -> Settings:
-        self._only(document, "", ("defaults", "hooks", "flavours"), elsewhere=DEFAULTS)
+        self._only(document, "", ("defaults", "store", "hooks", "flavours"), elsewhere=DEFAULTS)
         values = self._values(document.get("defaults", {}), "defaults", DEFAULTS)
+        values.update(self._values(document.get("store", {}), "store", STORE))
         values.update(self._values(document.get("hooks", {}), "hooks", HOOKS))
         flavours = {}
         for name, table in self._table(document.get("flavours", {}), "flavours").items():

@@ -111,6 +111,10 @@ def _are_absolute(value: Any) -> bool:
     return _are_texts(value) and all(map(_is_absolute, value))
 
 
+def _is_store(value: Any) -> bool:
+    return value in ("", "local") or _is_absolute(value)
+
+
 def _are_levels(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(type(each) is int and 0 <= each <= 2 for each in value)
 
@@ -157,6 +161,7 @@ def one_of(*known: str, becomes: Callable[[str], Any] = str) -> ValueKind:
 
 TEXT = ValueKind("a text", lambda value: isinstance(value, str))
 TEXTS = ValueKind('a list of texts, such as ["*/tests/data/*"]', _are_texts, tuple, is_list=True)
+STORES = ValueKind('"", "local" or an absolute path', _is_store)
 BOOLEAN = ValueKind("true or false", lambda value: isinstance(value, bool))
 #: How many times an option was given.
 HOW_OFTEN = whole_number(0, 9)
@@ -381,6 +386,27 @@ HOOKS = {
         BOOLEAN,
         meaning="If false, hooks only record what was touched, and the next run of another kind does the work.",
     )
+}
+
+#: `[store]`: bytecode made elsewhere.
+STORE = {
+    "url": Setting(
+        "store_url",
+        STORES,
+        meaning=(
+            "Where bytecode is taken from, and kept, instead of compiling the same source again: nowhere, the cache "
+            "directory of the account (`local`; of root `/var/cache/pyctrigger`), or the directory of this name. Only "
+            "root or the account itself may be able to write there."
+        ),
+    ),
+    "write": Setting(
+        "store_write",
+        BOOLEAN,
+        meaning="Whether what was compiled is kept there. If false, it is only taken from there.",
+    ),
+    "max_size": Setting(
+        "store_max_size", SIZES, meaning="How large the store may become; what was used least recently goes."
+    ),
 }
 
 #: `[flavours."3.11"]`: for one flavour alone.

@@ -51,6 +51,8 @@ class Workers:
         self.requests: list[bytes] = []
         self.lacks = frozenset[str]()
         self.owner = -1
+        #: No store is configured.
+        self.asks_store, self.store, self.store_trouble = False, None, None
 
     def pool_for(self, owner: int) -> Any:
         """Returns itself."""

@@ -53,12 +53,12 @@ FAULTS: list[tuple[bytes, list[str]]] = [
         ["hooks is not a table; write [hooks]", "flavours is not a table; write [flavours]"],
     ),
     (b"flavours.'3.11' = 1", ['flavours."3.11" is not a table; write [flavours."3.11"]']),
-    (b"jobs = 1", ["jobs is not known (it belongs in [defaults]); known keys: defaults, hooks, flavours"]),
+    (b"jobs = 1", ["jobs is not known (it belongs in [defaults]); known keys: defaults, store, hooks, flavours"]),
     (
         b"[hook]\n['a b']",
         [
-            "hook is not known (did you mean hooks?); known keys: defaults, hooks, flavours",
-            "'a b' is not known; known keys: defaults, hooks, flavours",
+            "hook is not known (did you mean hooks?); known keys: defaults, store, hooks, flavours",
+            "'a b' is not known; known keys: defaults, store, hooks, flavours",
         ],
     ),
     (b"[defaults]\njob = 1", [f"defaults.job is not known (did you mean jobs?); known keys: {KNOWN}"]),

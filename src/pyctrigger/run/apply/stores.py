@@ -1,0 +1,115 @@
+"""A run's dealings with the store that is configured: which sources may be asked for, and whose code is kept.
+
+A source that not everybody may read isn't asked for, nor kept, in a store that others may enter. Code is kept only of
+trees of our own: the worker of another account's tree may be in the hands of that account. What a repair writes was
+compiled by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from ...interpreter.interpreter import Interpreter
+from ...pyc.header import InvalidationMode, Verdict
+from ...pyc.source_hash import source_hash
+from ...store.exchange import Exchange
+from ...store.key import keys_of
+from ...store.local import LocalStore
+from ...store.opening import open_backend
+from ...tree.permission.access_lists import READ
+from ...tree.permission.readers import Grants
+from ...tree.source import largest_pyc
+from ...tree.ways import keeps_nobody_out
+from ...workers import wire
+from ..plan.wanted import Wanted
+from ..scope.config import Settings
+from .writing import SourceRead
+
+
+class StoreClient:
+    """An open store, for one interpreter. Closing it publishes what was kept; not for several processes."""
+
+    def __init__(self, backend: LocalStore, exchange: Exchange, wanted: Wanted, magic_number: bytes) -> None:
+        self._backend = backend
+        self._exchange = exchange
+        self._wanted = wanted
+        self._magic_number = magic_number
+        self._told: set[str] = set()
+        #: Whether everybody may enter a directory, by its tree and path: those of the last one that was asked for.
+        self._entered: tuple[int, str, bool] = (0, "", False)
+
+    def find(self, source: SourceRead) -> wire.Compiled | None:
+        """Returns the code of a source, as a worker would answer it, or None if not all of it is there."""
+        if self._wanted.trust_nothing or not self._may_pass(source):
+            return None
+        if any(state.verdict is Verdict.UNPROVEN for state in source.stale.levels):
+            return None  # a worker compares hashes
+        data = source.text.data
+        largest = largest_pyc(len(data)) - self._wanted.header.size
+        answer = self._exchange.find(
+            hashlib.sha256(data).digest(), _levels_of(source), os.fsencode(source.path), largest
+        )
+        if answer is not None and self._wanted.mode is not InvalidationMode.TIMESTAMP:
+            return answer._replace(source_hash=source_hash(self._magic_number, data))
+        return answer
+
+    def name_for(self, source: SourceRead) -> bytes:
+        """Returns the file name to compile a source with."""
+        path = os.fsencode(source.path)
+        return self._exchange.name_for(path) if self._may_keep(source) else path
+
+    def keep(self, source: SourceRead, answer: wire.Compiled) -> wire.Compiled | None:
+        """Keep what a worker has answered. Returns the answer for the file itself; None: ask with its own name."""
+        if not self._may_keep(source):
+            return answer
+        digest = hashlib.sha256(source.text.data).digest()
+        return self._exchange.keep(digest, _levels_of(source), os.fsencode(source.path), answer)
+
+    def take_notices(self) -> list[str]:
+        """Returns what is to be said of it, once."""
+        notice = self._backend.use.notice
+        if notice is None or notice in self._told:
+            return []
+        self._told.add(notice)
+        return [notice]
+
+    def close(self) -> None:
+        """Publish what was kept. Raises nothing."""
+        self._backend.close()
+
+    def _may_keep(self, source: SourceRead) -> bool:
+        is_own = source.place.layout.sources.owner == os.geteuid()
+        return is_own and self._backend.is_writable and self._may_pass(source)
+
+    def _may_pass(self, source: SourceRead) -> bool:
+        """Whether a store may have what is in this source, or learn that it is here."""
+        if self._backend.is_private and source.place.layout.sources.owner == os.geteuid():
+            return True
+        status, acl, directory = source.text.rights
+        if not Grants.of(status, acl, READ).keeps_nobody_out:
+            return False
+        tree = source.place.layout.sources
+        number, entered, may = self._entered
+        if (number, entered) != (id(tree), directory):
+            may = keeps_nobody_out(tree, directory)
+            self._entered = id(tree), directory, may
+        return may
+
+
+def _levels_of(source: SourceRead) -> list[int]:
+    return [state.level for state in source.stale.levels]
+
+
+def open_store(settings: Settings, interpreter: Interpreter, wanted: Wanted) -> tuple[StoreClient | None, str | None]:
+    """Open the store that is configured, if there is one, and this interpreter's code may be kept.
+
+    Returns it, and why it can't be used.
+    """
+    keys = keys_of(interpreter) if settings.store_url else None
+    if keys is None:
+        return None, None
+    backend, trouble = open_backend(settings.store_url, writes=settings.store_write, max_size=settings.store_max_size)
+    if backend is None:
+        return None, trouble
+    return StoreClient(backend, Exchange(backend, keys), wanted, interpreter.magic_number), None

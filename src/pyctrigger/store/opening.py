@@ -1,0 +1,35 @@
+"""Opens the store that a configuration names."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import PyctriggerError
+from ..state.locations import cache_directory, make_own
+from .local import LocalStore, open_local
+
+#: The configuration's word for the account's own, and its directory in that of the cache.
+LOCAL, _NAME = "local", "store"
+
+
+def open_backend(url: str, *, writes: bool, max_size: int) -> tuple[LocalStore | None, str | None]:
+    """Open the store that `url` names, and make it if it is to be written; None for one that doesn't exist.
+
+    Returns also why it can't be used.
+    """
+    path = url
+    try:
+        if url == LOCAL:
+            above = cache_directory()
+            if above is None:
+                return None, "the store can't be used: this account has no cache directory"
+            path = os.path.join(above, _NAME)
+            if writes:
+                make_own(above)
+        return open_local(path, create=writes, writes=writes, max_size=max_size), None
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not writes:
+            return None, None  # nothing has been kept yet
+        return None, f"the store {path} can't be used: {error.strerror}"
+    except PyctriggerError as error:
+        return None, f"the store {path} can't be used: {error}"

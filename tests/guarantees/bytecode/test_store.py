@@ -1,0 +1,232 @@
+"""Runs that take code from a store instead of compiling it: the same bytes, and nothing more is told or written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from large_trees import bulk
+from packages import pycs_below, write_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from command import Command, Outcome
+    from interpreters import Interpreter
+
+SOURCES = {
+    "m.py": '"""A module."""\nassert __name__\n',
+    "p/__init__.py": "",
+    "p/a.py": "def f():\n    '''Doc.'''\n    return [lambda: g(i) for i in range(3)]\n",
+    "p/b.py": "x = 2.5 ** 0.3, {'a', 'b'}, __file__\n",
+    "p/same.py": "def f():\n    '''Doc.'''\n    return [lambda: g(i) for i in range(3)]\n",
+    "p/bad.py": "x = = 1\n",
+    "q/latin.py": "# coding: latin-1\nx = 'e'\n",
+}
+#: Of these, those that have code.
+COUNT = len(SOURCES) - 1
+
+
+class Shop:
+    """A store, and trees in different places that all have the same sources."""
+
+    def __init__(self, command: Command, python: Interpreter, top: Path) -> None:
+        self.command, self.python, self.top = command, python, top
+        self.store = top / "store"
+        self.configure()
+
+    def configure(self, **keys: str) -> None:
+        """Write the configuration, with other keys of [store], too."""
+        lines = [f"{name} = {value}" for name, value in {"url": f'"{self.store}"', **keys}.items()]
+        (self.top / "config.toml").write_text("\n".join(["[store]", *lines, ""]))
+
+    def tree(self, name: str, sources: dict[str, str] | None = None) -> Path:
+        """A tree of this name."""
+        return write_tree(self.top / name, SOURCES if sources is None else sources)
+
+    def run(self, tree: Path, *options: str, verb: str = "run", with_store: bool = True) -> Outcome:
+        """A run over it, with state of its own."""
+        scope = ["--python", self.python.path, "--site-dir", str(tree), "--state-dir", str(tree) + "-state"]
+        config = ["--config", str(self.top / "config.toml")] if with_store else []
+        return self.command.json(verb, *scope, *config, *options)
+
+    def alone(self, tree: Path, *options: str) -> dict[str, bytes]:
+        """What is in the pycs of a tree in the same place, if a run without a store writes them."""
+        content = content_of(tree)
+        for name in content:
+            (tree / name).unlink()
+        shutil.rmtree(str(tree) + "-state")
+        self.run(tree, *options, with_store=False)
+        return content_of(tree)
+
+
+def content_of(tree: Path) -> dict[str, bytes]:
+    """All pycs of a tree."""
+    pycs = [Path(os.fsdecode(path)) for path in pycs_below(tree)]
+    return {os.path.relpath(path, tree): path.read_bytes() for path in pycs}
+
+
+def counts(outcome: Outcome) -> tuple[int, int]:
+    """How many were compiled, and how many came from the store."""
+    return outcome.counts["compiled"], outcome.counts["stored"]
+
+
+@pytest.fixture
+def shop(pyctrigger: Command, tmp_path: Path, newest: Interpreter) -> Shop:
+    """One for a test."""
+    return Shop(pyctrigger, newest, tmp_path)
+
+
+#: Options of both runs.
+KINDS: dict[str, list[str]] = {
+    "plain": [],
+    "all levels": ["--optimize", "0,1,2"],
+    "checked": ["--invalidation-mode", "checked-hash"],
+    "clamped": ["--source-date-epoch", "1000"],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_tree_is_not_compiled(shop: Shop, kind: str) -> None:
+    """Elsewhere, and without state: the bytes are those of a run without a store, and failures are told again."""
+    first = shop.run(shop.tree("first"), *KINDS[kind])
+    tree = shop.tree("somewhere/else", {**SOURCES, "new.py": "new = True\n"})
+
+    second = shop.run(tree, *KINDS[kind])
+
+    assert [(1, (COUNT, 0)), (1, (1, COUNT))] == [(each.code, counts(each)) for each in (first, second)]
+    assert ["syntax"] == [each["kind"] for each in second.failures]
+    content = content_of(tree)
+    assert content == shop.alone(tree, *KINDS[kind])
+    assert len(content) == (COUNT + 1) * (3 if kind == "all levels" else 1)
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_lanes_fill_one_store_and_take_from_it(shop: Shop, jobs: str) -> None:
+    """Equal sources are compiled once by each at most."""
+    sources = {**bulk(), **SOURCES}
+    first = shop.run(shop.tree("first", sources), "--jobs", jobs)
+    tree = shop.tree("second", sources)
+    second = shop.run(tree, "--jobs", jobs)
+
+    assert sum(counts(first)) == sum(counts(second)) == second.counts["stored"] == len(sources) - 1
+    assert content_of(tree) == shop.alone(tree)
+
+
+def test_a_source_that_names_itself_is_compiled_for_itself(shop: Shop) -> None:
+    """Marshal writes the name that the code has once; what another tree gets is right as well."""
+    for name in ("first", "second"):
+        tree = shop.top / name
+        path = str(tree / "itself.py")
+        shop.tree(name, {"itself.py": f"here = {path!r}\n"})
+        assert (0, (1, 0)) == ((outcome := shop.run(tree)).code, counts(outcome))
+        assert content_of(tree) == shop.alone(tree)
+
+
+def test_so_is_one_whose_equal_is_compiled_at_the_same_time(shop: Shop) -> None:
+    """Only one of them names itself; both are too small to wait for each other."""
+    tree = shop.top / "t"
+    text = f"here = {str(tree / 'a.py')!r}\n"
+    assert len(text) < 128
+    shop.tree("t", {"a.py": text, "b.py": text, "c.py": text})
+    assert (0, 3) == ((outcome := shop.run(tree)).code, sum(counts(outcome)))
+    assert content_of(tree) == shop.alone(tree)
+
+
+def change(store: Path, files: str, deed: Callable[[bytes], bytes]) -> None:
+    """Write other bytes into these files of a store."""
+    found = list(store.glob(files))
+    assert found
+    for path in found:
+        path.write_bytes(deed(path.read_bytes()))
+
+
+def flipped(data: bytes) -> bytes:
+    """Each tenth byte is another one."""
+    return bytes(each if number % 10 else each ^ 0xFF for number, each in enumerate(data))
+
+
+def replace_by_file(store: Path) -> None:
+    """Put a file in its place."""
+    shutil.rmtree(store)
+    store.write_text("")
+
+
+#: What may be wrong with a store, and how many sources of a second tree come from it then.
+TROUBLES: dict[str, tuple[Callable[[Path], Any], int]] = {
+    "nothing": (lambda store: None, COUNT),
+    "cut short": (lambda store: change(store, "*.data", lambda data: data[:100]), 0),
+    "flipped": (lambda store: change(store, "*.data", flipped), 0),
+    "another index": (lambda store: change(store, "*.index", lambda _: b"x" * 500), 0),
+    "everybody may write": (lambda store: store.chmod(0o777), 0),
+    "a file": (replace_by_file, 0),
+    "gone": (shutil.rmtree, 0),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_whatever_is_wrong_with_a_store_costs_only_time(shop: Shop, trouble: str) -> None:
+    """Exit code and bytes are as without it; where it can't be used at all, one line says why."""
+    sources = {name: text for name, text in SOURCES.items() if name != "p/bad.py"}
+    shop.run(shop.tree("first", sources))
+    deed, expected = TROUBLES[trouble]
+    deed(shop.store)
+    tree = shop.tree("second", sources)
+
+    second = shop.run(tree)
+
+    assert (0, (COUNT - expected, expected)) == (second.code, counts(second))
+    assert content_of(tree) == shop.alone(tree)
+    notices = second.run["notices"]
+    assert (1 if trouble in ("everybody may write", "a file") else 0) == len(notices), notices
+    assert all(str(shop.store) in each for each in notices)
+
+
+def test_a_store_that_cant_be_made_is_said_once(shop: Shop) -> None:
+    """Its directory is made, and none above it."""
+    shop.store = shop.top / "nowhere/store"
+    shop.configure()
+    outcome = shop.run(shop.tree("first"))
+    assert (COUNT, 0) == counts(outcome)
+    (notice,) = outcome.run["notices"]
+    assert notice.startswith(f"the store {shop.store} can't be used: ")
+    assert f"{shop.store.parent}: No such file or directory" in notice
+
+
+def test_what_a_repair_writes_it_has_compiled(shop: Shop) -> None:
+    """Whatever a store has."""
+    shop.run(shop.tree("first"))
+    assert (COUNT, 0) == counts(shop.run(shop.tree("second"), verb="repair"))
+
+
+@pytest.mark.parametrize(("mode", "stored"), [(0o700, COUNT), (0o755, COUNT - 2)])
+def test_what_not_everybody_may_read_stays_private(shop: Shop, mode: int, stored: int) -> None:
+    """It is neither kept in a store that others may enter, nor asked for there."""
+    shop.store.mkdir(mode=mode)
+    shop.top.chmod(0o755)
+    for name in ("first", "second"):
+        tree = shop.tree(name)
+        tree.chmod(0o755)
+        (tree / "m.py").chmod(0o640)
+        (tree / "q").chmod(0o750)
+        last = shop.run(tree)
+    open_above = all(path.stat().st_mode & 0o005 == 0o005 for path in shop.top.parents)
+    expected = stored if open_above or mode == 0o700 else 0
+    assert (COUNT - expected, expected) == counts(last)
+
+
+def test_a_store_that_is_only_read_gets_nothing(shop: Shop) -> None:
+    """`write = false`."""
+    shop.configure(write="false")
+    assert (COUNT, 0) == counts(shop.run(shop.tree("first")))
+    assert not shop.store.exists()
+    shop.configure()
+    shop.run(shop.tree("second"))
+    before = sorted(shop.store.iterdir())
+    shop.configure(write="false")
+    assert (1, COUNT) == counts(shop.run(shop.tree("third", {**SOURCES, "new.py": "new = 1\n"})))
+    assert before == sorted(shop.store.iterdir())
