@@ -164,6 +164,7 @@ OWN = {
     ("audit", "--config"): Row("--config {top}/wrong.toml", "--python {flavour} {top}/shelf "),
     ("audit", "--timeout"): Row("--timeout 0.000001", "{top}/shelf "),
     ("audit", "--max-size"): Row("--max-size 1", "{top}/shelf "),
+    ("audit", "--scheduler"): Row("--scheduler 127.0.0.1:1", "{top}/shelf "),
     ("audit", "--json"): Row("--json", "{top}/shelf "),
     ("audit", "--quiet"): Row("--quiet", "{top}/shelf "),
     ("audit", "--color"): Row("--color always", "--python nonsense {top}/shelf "),

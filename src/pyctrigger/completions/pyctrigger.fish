@@ -71,7 +71,7 @@ function _shtab_pyctrigger_using
 end
 
 set -g _shtab_pyctrigger_commands run repair verify sweep purge status doctor explain which history audit measure hooks completion
-set -g _shtab_pyctrigger_opts_with_value --against --cache-tag --color --config --critical --event --exclude --failure-age --format --invalidation-mode --jobs --limit --lock-timeout --manager --max-size --optimize --paths-from --prefix --prefix-below --proof --pycache-prefix --python --root --runs --script --site-dir --source-date-epoch --stale --state-dir --timeout --warning
+set -g _shtab_pyctrigger_opts_with_value --against --cache-tag --color --config --critical --event --exclude --failure-age --format --invalidation-mode --jobs --limit --lock-timeout --manager --max-size --optimize --paths-from --prefix --prefix-below --proof --pycache-prefix --python --root --runs --scheduler --script --site-dir --source-date-epoch --stale --state-dir --timeout --warning
 
 complete -c pyctrigger -e
 complete -c pyctrigger -f
@@ -313,6 +313,7 @@ complete -c pyctrigger -n '_shtab_pyctrigger_using history' -l color -xka "auto 
 complete -c pyctrigger -n '_shtab_pyctrigger_using; and test $_shtab_pyctrigger_npos -eq 0' -a audit -d 'find stale bytecode in packages that aren'"'"'t installed'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -s h -l help -d 'show this help message and exit'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l python -xka "(__pyctrigger_flavours)" -d 'compare with this Python: 3.11, 3.13t, pypy3.11, py311 or a path'
+complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l scheduler -x -d 'let the nodes of a Dask cluster examine the URLs'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l needs-rebuild -d 'print only the names of archives with stale bytecode'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l null -d 'separate the names by NUL'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l format -xka "text jsonl csv" -d 'text, csv, or jsonl: a JSON object for each archive'
@@ -325,7 +326,6 @@ complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -s q -l quiet -d 'prin
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -s v -l verbose -d 'list all findings'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l no-progress -d 'show no progress'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l color -xka "auto always never" -d 'when to use colour; auto: on a terminal (default)'
-complete -c pyctrigger -n '_shtab_pyctrigger_using audit; and test $_shtab_pyctrigger_npos -ge 0' -ka "(__pyctrigger_files)" -d 'a package, an archive, or a directory tree of them'
 complete -c pyctrigger -n '_shtab_pyctrigger_using; and test $_shtab_pyctrigger_npos -eq 0' -a measure -d 'measure what stale bytecode costs at start-up'
 complete -c pyctrigger -n '_shtab_pyctrigger_using measure' -s h -l help -d 'show this help message and exit'
 complete -c pyctrigger -n '_shtab_pyctrigger_using measure' -l script -xka "(__pyctrigger_files)" -d 'run this instead of importing modules'

@@ -39,6 +39,7 @@ _shtab_pyctrigger_defaults_added=0
 _shtab_pyctrigger_audit_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--python=[compare with this Python\: 3.11, 3.13t, pypy3.11, py311 or a path]:V:_pyctrigger_flavours"
+  "--scheduler=[let the nodes of a Dask cluster examine the URLs]:ADDRESS:"
   "--needs-rebuild[print only the names of archives with stale bytecode]"
   "--null[separate the names by NUL]"
   "--format=[text, csv, or jsonl\: a JSON object for each archive]:format:(text jsonl csv)"
@@ -51,7 +52,7 @@ _shtab_pyctrigger_audit_options=(
   "*"{-v,--verbose}"[list all findings]"
   "--no-progress[show no progress]"
   "--color=[when to use colour\; auto\: on a terminal (default)]:color:(auto always never)"
-  "*:a package, an archive, or a directory tree of them:_files"
+  "*:a package, an archive, or a directory tree of them:"
 )
 
 # guard to ensure default positional specs are added only once per session

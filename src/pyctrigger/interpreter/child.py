@@ -122,9 +122,12 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
             os.close(source)
 
 
-def start_own(module: str, settings: Sequence[object], **streams: Any) -> subprocess.Popen[bytes]:
+def start_own(
+    module: str, settings: Sequence[object], *, network: bool = False, **streams: Any
+) -> subprocess.Popen[bytes]:
     """Start this Python itself, isolated and confined, to call `serve(*settings)` of one of our modules.
 
+    With a `network` it isn't confined, and has the caller's environment (proxies, credentials), but not root's.
     `streams` are Popen's options for the child's streams. The settings travel as JSON. Raises OSError and
     SubprocessError.
     """
@@ -143,6 +146,9 @@ from {module} import serve
 serve(*settings)
 """
     command = [sys.executable, *_FLAGS, "-c", program, json.dumps([path, settings])]
+    if network:
+        environment = _ENVIRONMENT if os.geteuid() == 0 else {**os.environ, "LC_ALL": _ENVIRONMENT["LC_ALL"]}
+        return subprocess.Popen(command, cwd="/", env=environment, **streams)
     return confined(lambda _: subprocess.Popen(command, cwd="/", env=_ENVIRONMENT, **streams))
 
 

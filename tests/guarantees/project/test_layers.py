@@ -69,6 +69,10 @@ THIRD_PARTY = {
     "tomli": {"run/scope/config.py"},
     "rich": {"cli/output/progress.py", "cli/output/table.py"},  # an extra
     "backports": {"zstd.py"},  # an extra
+    "aiohttp": {"inspect/audit/fetcher.py"},  # an extra, as are the next ones
+    "fsspec": {"inspect/audit/fetcher.py"},
+    "dask": {"inspect/audit/cluster/dealer.py"},
+    "distributed": {"inspect/audit/cluster/dealer.py", "inspect/audit/cluster/node.py"},
 }
 #: In the standard library of every host, or guarded by the host's version.
 LATER_MODULES = {"tomllib", "compression"}

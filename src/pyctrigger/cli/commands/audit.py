@@ -28,7 +28,13 @@ def _audit_archives(call: Call, observer: Observer) -> AuditReport:
     require_paths(tuple(options.paths))
     limits = ArchiveLimits(size=options.max_size, timeout=options.timeout)
     request = AuditRequest(
-        tuple(options.paths), options.python, options.config, options.jobs, limits, keep=options.json
+        tuple(options.paths),
+        options.python,
+        options.config,
+        options.jobs,
+        limits,
+        keep=options.json,
+        scheduler=options.scheduler,
     )
 
     def show(archive: ArchiveReport) -> None:
@@ -149,9 +155,14 @@ VERB = Verb(
     doing="examining",
     options=(
         Setting(
-            "paths", TEXTS, "a package, an archive, or a directory tree of them", value="ARCHIVE|DIR", flags=("paths",)
+            "paths",
+            TEXTS,
+            "a package, an archive, or a directory tree of them",
+            value="ARCHIVE|DIR|URL",
+            flags=("paths",),
         ),
         Setting("python", TEXT, "compare with this Python: 3.11, 3.13t, pypy3.11, py311 or a path", value="V"),
+        Setting("scheduler", TEXT, "let the nodes of a Dask cluster examine the URLs", value="ADDRESS", once=True),
         Setting("needs_rebuild", BOOLEAN, "print only the names of archives with stale bytecode"),
         Setting("null", BOOLEAN, "separate the names by NUL"),
         Setting("format", one_of("text", "jsonl", "csv"), "text, csv, or jsonl: a JSON object for each archive"),

@@ -12,12 +12,12 @@ from typing import Any
 from ...outcome.outcome import path_fields
 from ...outcome.report import printable
 from ...pyc.magic import number_of, release_of
-from .budget import HAVE_ZSTD, MOST_MAGIC_NUMBERS, MOST_TAGS, RAISE_SIZE, UNPACK_BY_HAND, ArchiveLimits
+from .budget import HAVE_BACKEND, HAVE_ZSTD, MOST_MAGIC_NUMBERS, MOST_TAGS, RAISE_SIZE, UNPACK_BY_HAND, ArchiveLimits
 from .judgement import KINDS, REASONS
 
 FORMATS = frozenset({"wheel", "egg", "sdist", "zip", "conda", "deb", "rpm", "tar", "pkg", "arch", "apk"})
 FAILURES = frozenset({"damaged", "limit", "unsupported", "memory", "io", "defect"})
-HINTS = frozenset({HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND})
+HINTS = frozenset({HAVE_BACKEND, HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND})
 COUNTS = ("members", "sources", "pycs", "foreign", *KINDS)
 _LONGEST_MESSAGE = 1000
 _MAGIC = re.compile(r"[0-9a-f]{4}0d0a\Z", re.ASCII)
@@ -29,14 +29,14 @@ class NoAnswerError(Exception):
     """What a reader said isn't an answer."""
 
 
-def parse_answer(said: bytes, limits: ArchiveLimits) -> dict[str, Any]:
-    """Returns the answer in a frame, once it is checked. Raises NoAnswerError."""
+def parse_answer(said: bytes, limits: ArchiveLimits, failures: frozenset[str] = FAILURES) -> dict[str, Any]:
+    """Returns the answer in a frame, once it is checked; its failure is of one of these kinds. Raises NoAnswerError."""
     try:
         answer = json.loads(said)
     except (ValueError, RecursionError) as error:
         raise NoAnswerError(f"{type(error).__name__}") from error
     _require(isinstance(answer, dict) and set(answer) <= {"format", "failure", "magic_numbers", "counts", "findings"})
-    checked = {"format": answer.get("format"), "failure": _failure(answer.get("failure"))}
+    checked = {"format": answer.get("format"), "failure": _failure(answer.get("failure"), failures)}
     _require(checked["format"] is None or (isinstance(checked["format"], str) and checked["format"] in FORMATS))
     if "counts" not in answer:
         _require(checked["failure"] is not None)
@@ -45,7 +45,8 @@ def parse_answer(said: bytes, limits: ArchiveLimits) -> dict[str, Any]:
     findings = [_finding(each, limits) for each in _sized(answer.get("findings"), list, limits.findings)]
     _require(len(findings) <= sum(counts[kind] for kind in KINDS))
     bytecode = _bytecode(answer.get("magic_numbers"), counts["pycs"])
-    return {**checked, "counts": counts, "findings": findings, "bytecode": bytecode}
+    magic_numbers = answer["magic_numbers"]
+    return {**checked, "counts": counts, "findings": findings, "magic_numbers": magic_numbers, "bytecode": bytecode}
 
 
 def _require(holds: bool) -> None:
@@ -71,11 +72,11 @@ def _text(value: Any, longest: int) -> str:
     return str(value)
 
 
-def _failure(value: Any) -> dict[str, str] | None:
+def _failure(value: Any, kinds: frozenset[str]) -> dict[str, str] | None:
     if value is None:
         return None
     failure = {str(key): _text(text, _LONGEST_MESSAGE) for key, text in _sized(value, dict, 3).items()}
-    _require({"kind", "message"} <= set(failure) <= {"kind", "message", "mend"} and failure["kind"] in FAILURES)
+    _require({"kind", "message"} <= set(failure) <= {"kind", "message", "mend"} and failure["kind"] in kinds)
     _require(failure.get("mend", RAISE_SIZE) in HINTS)
     return failure
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ...errors import PyctriggerError, UsageError
+from ...errors import PyctriggerError, ShortageError, UsageError
 from ...interpreter.interpreter import Interpreter
 from ...outcome.observer import Observer
 from ...outcome.report import Report, interpreter_fields
@@ -18,7 +18,7 @@ from ...state.probed import ProbedInterpreters
 from ...workers.capacity import worker_count
 from .archive_report import COUNTS, ArchiveReport
 from .budget import ArchiveLimits
-from .collection import Collection
+from .collection import Collection, is_url
 from .crew import Crew
 from .judgement import KINDS, TargetFacts
 
@@ -27,6 +27,7 @@ class AuditRequest(NamedTuple):
     """One call of `pyctrigger audit`."""
 
     paths: tuple[str, ...]
+    """Files, directories and URLs; with a scheduler URLs only."""
     python: str | None = None
     """The interpreter to compare with, as after `--python`; None: none."""
     config: str | None = None
@@ -35,6 +36,12 @@ class AuditRequest(NamedTuple):
     limits: ArchiveLimits = ArchiveLimits()
     keep: bool = True
     """Whether the report keeps what was found in each archive; else only its sums."""
+    scheduler: str | None = None
+    """The address of a Dask scheduler, whose nodes examine; None: this machine does."""
+
+
+#: Paths, and the answer for each, in their order.
+_Work = tuple[Sequence[str], Iterator[dict[str, Any]]]
 
 
 class AuditReport(Report):
@@ -105,9 +112,11 @@ class AuditReport(Report):
 def audit(request: AuditRequest, observer: Observer, show: Callable[[ArchiveReport], None]) -> AuditReport:
     """Examine every archive, and pass each to `show` at once, in the order of the report.
 
-    Raises UsageError, InterpreterError, RefusedError, ShortageError.
+    Raises UsageError, InterpreterError, RefusedError, ShortageError, UnexaminedError.
     """
     since = time.monotonic()
+    if request.scheduler is not None:
+        require_cluster(request, request.scheduler)
     interpreter = _find(request.python, request.config) if request.python is not None else None
     report = AuditReport(interpreter, keep=request.keep)
     target = interpreter and TargetFacts(
@@ -118,17 +127,50 @@ def audit(request: AuditRequest, observer: Observer, show: Callable[[ArchiveRepo
         interpreter.library,
     )
     with contextlib.ExitStack() as stack:
-        collection = stack.enter_context(contextlib.closing(Collection(request.paths)))
         stack.callback(observer.finished)
-        candidates = collection.candidates
-        crew = Crew(min(worker_count(request.jobs), max(1, len(candidates))), request.limits, target)
-        for number, (path, answer) in enumerate(zip(candidates, crew.read(candidates.values())), 1):
+        deal = _read_here if request.scheduler is None else _deal_out
+        paths, answers = deal(request, target, stack)
+        for number, (path, answer) in enumerate(zip(paths, answers), 1):
             archive = ArchiveReport(path, answer)
             report.add(archive)
             show(archive)
-            observer.progress(number, len(candidates))
+            observer.progress(number, len(paths))
     report.elapsed_seconds = time.monotonic() - since
     return report
+
+
+def _read_here(request: AuditRequest, target: TargetFacts | None, stack: contextlib.ExitStack) -> _Work:
+    collection = stack.enter_context(contextlib.closing(Collection(request.paths)))
+    candidates = collection.candidates
+    if any(isinstance(opened, str) for opened in candidates.values()):
+        require_module("fsspec")
+    size = min(worker_count(request.jobs), max(1, len(candidates)))
+    crew = stack.enter_context(Crew(size, request.limits, target))
+    return list(candidates), crew.read(candidates.values())
+
+
+def _deal_out(request: AuditRequest, target: TargetFacts | None, stack: contextlib.ExitStack) -> _Work:
+    from .cluster.dealer import Dealer
+
+    urls = list(dict.fromkeys(request.paths))
+    dealer = Dealer(request.scheduler or "", request.limits, target)
+    stack.callback(dealer.end)
+    stack.callback(dealer.kill)
+    return urls, dealer.deal(urls)
+
+
+def require_cluster(request: AuditRequest, scheduler: str) -> None:
+    """Raises UsageError for an address that isn't safe, and what nodes can't see; and ShortageError without Dask."""
+    from .cluster.dealer import require_safe
+
+    require_safe(scheduler)
+    if request.jobs:
+        raise UsageError("--jobs: each thread of a node reads one archive", hint="leave it out with --scheduler")
+    for path in request.paths:
+        if not is_url(path):
+            hint = "name URLs, such as https://HOST/FILE, or file:///FILE for a file system that all nodes have"
+            raise UsageError(f"--scheduler: {path}: isn't a URL, and nodes don't see this machine's files", hint=hint)
+    require_module("distributed")
 
 
 def _find(text: str, config: str | None) -> Interpreter:
@@ -141,6 +183,16 @@ def _find(text: str, config: str | None) -> Interpreter:
     if isinstance(found, PyctriggerError):
         raise found
     return found
+
+
+def require_module(name: str) -> None:
+    """Raises ShortageError if a module isn't there that comes with the extra `cluster`."""
+    import importlib.util
+
+    if importlib.util.find_spec(name) is None:
+        raise ShortageError(
+            f"{name} is missing", hint="install pyctrigger with its extra: pip install 'pyctrigger[cluster]'"
+        )
 
 
 def require_paths(paths: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ READY = b"pyctrigger-reader-1\n"
 #: All that is ever said about what to do: a reader that was taken over gives nobody advice.
 RAISE_SIZE = "raise --max-size if you trust it"
 UNPACK_BY_HAND = "this may be a decompression bomb; unpack it by hand if you trust it"
+HAVE_BACKEND = "install the package that fsspec needs for this kind of URL, such as s3fs, where archives are examined"
 HAVE_ZSTD = "install pyctrigger with its extra: pip install 'pyctrigger[audit]'; or run it with Python 3.14 or later"
 
 

@@ -1,4 +1,4 @@
-"""Which files are to be examined: the named ones, and what is named like an archive below a named directory."""
+"""Which files are to be examined: the named ones, those behind URLs, and what is named like one below a directory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -18,6 +19,7 @@ _ARCHIVE = re.compile(
     rf".\.(?:whl|egg|pyz|zip|conda|deb|udeb|ddeb|rpm|pkg|apk|tar|tgz|tbz|tbz2|txz|tzst|(?:tar|pkg\.tar)\.(?:{_COMPRESSIONS}))\Z",
     re.IGNORECASE | re.DOTALL,
 )
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:::[A-Za-z][A-Za-z0-9+.-]*)*://")
 #: Directories below one another that are walked; a tree that goes deeper was made to hurt.
 _DEEPEST = 100
 
@@ -32,8 +34,10 @@ class Collection:
     def __init__(self, paths: Sequence[str]) -> None:
         self._trees = ExitStack()
         self.close = self._trees.close
-        #: By path, what returns a descriptor of a regular file for reading, or raises OSError.
-        self.candidates: dict[str, Callable[[], int]] = {}
+        #: By path, what returns a descriptor of a regular file for reading, or raises OSError; of a URL the URL.
+        self.candidates: dict[str, Callable[[], int] | str] = {}
+        #: Files below a directory are opened one at a time: they share the directories above them.
+        self._opening = threading.Lock()
         try:
             for path in paths:
                 self._add(path)
@@ -42,6 +46,9 @@ class Collection:
             raise
 
     def _add(self, path: str) -> None:
+        if is_url(path):
+            self.candidates.setdefault(path, open_url(path))
+            return
         try:
             if not stat.S_ISDIR(os.stat(path).st_mode):
                 self.candidates.setdefault(path, partial(_open_named, path))
@@ -68,9 +75,24 @@ class Collection:
             for entry in entries:
                 if is_archive_name(entry.name) and entry.is_file(follow_symlinks=False):
                     path, name = tree.describe(relative, entry.name), entry.name
-                    self.candidates.setdefault(path, partial(tree.open_file, relative, name))
+                    self.candidates.setdefault(path, partial(self._open_below, tree, relative, name))
             below = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
             pending += [f"{relative}/{name}" if relative else name for name in reversed(below)]
+
+    def _open_below(self, tree: Tree, relative: str, name: str) -> int:
+        with self._opening:
+            return tree.open_file(relative, name)
+
+
+def is_url(path: str) -> bool:
+    """Whether it begins like a URL. A file of such a name can be given as `./NAME`."""
+    return _URL.match(path) is not None
+
+
+def open_url(url: str) -> Callable[[], int] | str:
+    """Returns what opens the archive behind a URL: a file is opened here, all else is fetched."""
+    scheme, _, path = url.partition("://")
+    return partial(_open_named, path) if scheme in ("file", "local") else url
 
 
 def is_archive_name(name: str) -> bool:

@@ -7,13 +7,16 @@ its own. What it reads comes as open descriptors, and each answer is a value, wh
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import socket
+import stat
 import struct
 import zlib
+from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from ...interpreter.remote.powerless import become, bound, die_with_host
 from ...pyc.source_hash import source_hash
@@ -22,7 +25,10 @@ from .budget import MOST_MAGIC_NUMBERS, MOST_TAGS, READY, ArchiveError, ArchiveL
 from .contents import FILE, ArchiveFinding, Contents, normal
 from .formats import open_archive
 from .judgement import KINDS, Doubt, TargetFacts, Verdicts, judge
+from .streams import RangedFile
 
+#: Bytes that are asked for at once of what lies elsewhere.
+_RANGE = 1 << 16
 #: Characters in the names of all findings that are listed.
 _MOST_TEXT = 1 << 20
 #: The reader itself: nothing that it does needs another.
@@ -57,19 +63,36 @@ def serve(channel_number: int, life: int, uid: int, limited: list[Any], compared
 
 def examine(descriptor: int, limits: ArchiveLimits, target: TargetFacts | None) -> dict[str, Any]:
     """Examine the archive behind a descriptor, and close that. Everything in the answer can be told in JSON."""
-    with open(descriptor, "rb") as file:
-        answer: dict[str, Any] = {"format": None, "failure": None}
-        try:
+    answer: dict[str, Any] = {"format": None, "failure": None}
+    try:
+        with _opened(descriptor) as file:
             _examine(file, limits, target, answer)
-        except ArchiveError as error:
-            answer["failure"] = _failure(error)
-        except Exception as error:  # noqa: BLE001 - one archive must not end the work on all others
-            answer["failure"] = _failure(_translated(error) or _defect(error))
-        return answer
+    except ArchiveError as error:
+        answer["failure"] = _failure(error)
+    except Exception as error:  # noqa: BLE001 - one archive must not end the work on all others
+        answer["failure"] = _failure(_translated(error) or _defect(error))
+    return answer
+
+
+@contextlib.contextmanager
+def _opened(descriptor: int) -> Iterator[BinaryIO]:
+    """A file, or what lies elsewhere and is asked for through a socket. Trouble of the latter is no damage."""
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        with open(descriptor, "rb") as file:
+            yield file
+        return
+    elsewhere = RangedFile(descriptor)
+    with io.BufferedReader(elsewhere, _RANGE) as file:
+        try:
+            yield cast("BinaryIO", file)
+        except Exception as error:
+            if elsewhere.trouble:
+                raise ArchiveError("io", elsewhere.trouble) from error
+            raise
 
 
 def _examine(file: BinaryIO, limits: ArchiveLimits, target: TargetFacts | None, answer: dict[str, Any]) -> None:
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     contents = Contents()
     archive = open_archive(file, size, Budget(limits, size))
     try:

@@ -57,6 +57,12 @@ class Archive:
             self.format = "sdist"
 
 
+def is_streamed(head: bytes) -> bool:
+    """Whether what begins like this is read from its first byte to its last. All else may be a zip."""
+    first = (rpm_payload.MAGIC, tar.DEB_MAGIC)
+    return head.startswith(first) or bool(compression_of(head)) or tar.is_tar(head[:_HEAD])
+
+
 def open_archive(file: BinaryIO, size: int, budget: Budget) -> Archive:
     """Recognise and open an archive of `size` bytes. Raises ArchiveError, and what the format's library raises."""
     file.seek(0)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import io
 import os
+import socket
+import struct
 import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
@@ -28,6 +31,13 @@ _MAGICS = {
 }
 _LONGEST_MAGIC = max(map(len, _MAGICS))
 _MODULES = {"gzip": "gzip", "bzip2": "bz2", "xz": "lzma", "lzma": "lzma"}
+
+
+#: How a part of a file is asked for that is read by ranges: its first byte, and its length. The answer has its length
+#: before it; if there is none, it begins with what no length is, and says why.
+REQUEST = struct.Struct("<QI")
+MOST_OF_A_RANGE = 1 << 20
+FAILED = b"\xff\xff\xff\xff"
 
 
 class Readable(Protocol):
@@ -66,6 +76,58 @@ class Window(io.RawIOBase):
             self.left -= len(piece)
         if self.left:
             raise ArchiveError("damaged", "is truncated within a member")
+
+
+class RangedFile(io.RawIOBase):
+    """A file that lies elsewhere: parts of it are asked for through a socket."""
+
+    def __init__(self, descriptor: int) -> None:
+        #: Why a part could not be had. A format's library may take that for damage.
+        self.trouble = ""
+        self._at = 0
+        self._channel = socket.socket(fileno=descriptor)
+        self._size = int.from_bytes(self._receive(8), "little")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if at < 0:
+            raise ValueError("before the first byte")
+        self._at = at
+        return at
+
+    def readinto(self, buffer: Any) -> int:
+        length = min(len(buffer), self._size - self._at, MOST_OF_A_RANGE)
+        if length <= 0:
+            return 0
+        self._channel.sendall(REQUEST.pack(self._at, length))
+        given = self._receive(4)
+        if given == FAILED:
+            self.trouble = self._receive(int.from_bytes(self._receive(4), "little")).decode("utf-8", "replace")
+            raise OSError(errno.EIO, self.trouble)
+        piece = self._receive(int.from_bytes(given, "little"))
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def close(self) -> None:
+        self._channel.close()
+        super().close()
+
+    def _receive(self, size: int) -> bytes:
+        received = b""
+        while len(received) < size:
+            piece = self._channel.recv(size - len(received))
+            if not piece:
+                self.trouble = "the process that fetches it has ended"
+                raise OSError(errno.EIO, self.trouble)
+            received += piece
+        return received
 
 
 class Forward:

@@ -45,6 +45,7 @@ def test_order(tmp_path: Path) -> None:
         below = [f"{top}/{name}" for name in ("a.zip", "b.whl", "alpha/e.whl", "sub/c.whl", "sub/deep/d.whl")]
         assert [str(named), *below, str(alone)] == list(collection.candidates)
         for path, opened in collection.candidates.items():
+            assert callable(opened)
             descriptor = opened()
             assert (b"x" if path.startswith(str(top)) else b"y") == os.read(descriptor, 2)
             os.close(descriptor)
@@ -59,5 +60,6 @@ def test_what_is_no_file(tmp_path: Path, make: object) -> None:
     with contextlib.closing(Collection([path, "a\0b"])) as collection:
         assert [path, "a\0b"] == list(collection.candidates)
         for opened in collection.candidates.values():
+            assert callable(opened)
             with pytest.raises(OSError, match=r"regular file|No such file|null"):
                 opened()
