@@ -145,6 +145,7 @@ def test_no_block_is_left_out(page: Path) -> None:
         "hooked",
         "appliance",
         "conda",
+        "cluster",
         "machine",
         "fresh",
         "fedora",

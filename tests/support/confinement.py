@@ -132,17 +132,20 @@ def _is_readable(path: Path) -> bool:
 
 
 @contextmanager
-def private_mounts(script: str) -> Iterator[list[str]]:
+def private_mounts(script: str, *, alone: bool = False) -> Iterator[list[str]]:
     """Makes private mounts by a shell script. Returns the start of a command line that sees them.
+
+    With `alone` it also has a network of its own, without a way out, and its processes end with it.
 
     Skips where this process may not have mounts of its own: in many containers, and in a chroot, whose / is no mount.
     """
     unshare, nsenter = find_tool("unshare"), find_tool("nsenter")
     if unshare is None or nsenter is None:
         absent("no unshare or nsenter (Debian package util-linux)")
+    kinds = ["--mount", *(["--net", "--pid", "--fork", "--kill-child"] if alone else [])]
     # It ends with its standard input, and so with this process, however that ends; the mounts go with it.
     keeper = subprocess.Popen(
-        [unshare, "--mount", "--propagation", "private", "sh", "-ec", script + "\necho ready; exec cat"],
+        [unshare, *kinds, "--propagation", "private", "sh", "-ec", script + "\necho ready; exec cat"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -151,7 +154,8 @@ def private_mounts(script: str) -> Iterator[list[str]]:
     try:
         if keeper.stdout.readline() != b"ready\n":
             absent(f"no mounts of our own: {keeper.stderr.read().decode().strip()}")
-        yield [nsenter, f"--mount=/proc/{keeper.pid}/ns/mnt", "--"]
+        spaces = {"mount": "mnt", **({"net": "net", "pid": "pid_for_children"} if alone else {})}
+        yield [nsenter, *(f"--{kind}=/proc/{keeper.pid}/ns/{name}" for kind, name in spaces.items()), "--"]
     finally:
         keeper.stdin.close()
         keeper.wait(60)

@@ -81,9 +81,14 @@ class DaskCluster:
         assert node.poll() is None, log.read_text()
         return node
 
+    @property
+    def processes(self) -> list[subprocess.Popen[bytes]]:
+        """The scheduler, and all nodes."""
+        return [self._scheduler, *self.nodes]
+
     def stop(self) -> None:
         """End all of it."""
-        for each in (*self.nodes, self._scheduler):
+        for each in self.processes:
             each.kill()
             each.wait()
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 
 import corpus
 from archives import build, compile_tree, package_tree
-from confinement import private_mounts
+from confinement import NOBODY, private_mounts
 from conftest import absent
+from dask_cluster import node_environment, node_python
 from debian_chroot import Chroot, copy_of, sid_chroot
 from dnf_inside import add_dnf
 from environment import CHECKOUT
@@ -43,6 +44,11 @@ USER = "reader"
 #: The package in a conda's cache of packages.
 CONDA = "demo-1-0.conda"
 USER_ID = 1000
+#: Brings up the loopback of a new network, where not every system has ip(8): SIOCSIFFLAGS, IFF_UP.
+_LOOPBACK = (
+    f"{sys.executable} -c 'import fcntl, socket, struct; "
+    'fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH14x", b"lo", 0x41))\''
+)
 #: In the place of a shell that would talk to a reader: `chroot DIRECTORY` starts $SHELL.
 _NO_TALK = "/bin/true"
 #: Divides what a command printed from what we ask the shell afterwards.
@@ -132,6 +138,8 @@ class Places:
             return inside(self["machine"].top() / "srv/tutorial", network())
         if name == "conda":
             return self._with_conda()
+        if name == "cluster":
+            return self._with_dask()
         if name == "builder":
             return self._builder()
         if name == "shells":
@@ -182,6 +190,41 @@ class Places:
         _age(packages)
         build(CONDA, packages, place.top() / "srv/conda/pkgs")
         return place
+
+    def _with_dask(self) -> Place:
+        """A machine without a way out, where a mirror is served; an account without rights has Dask's programs."""
+        mounts = self._stack.enter_context(
+            private_mounts(f"mount -t tmpfs none {WORKSHOP}; mount -t proc none /proc; {_LOOPBACK}", alone=True)
+        )
+        seen = Path(mounts[1].partition("=")[2]).parent.parent / "root"
+        home, programs, pool = (seen / f"srv/{name}" for name in ("reader", "bin", "mirror/pool"))
+        for directory in (home, programs, pool):
+            directory.mkdir(parents=True)
+        os.chown(home, NOBODY, NOBODY)
+        for name in ("dask", "pyctrigger"):
+            variables = " ".join(f"'{key}={value}'" for key, value in node_environment(Path("/srv/reader")).items())
+            ours = f'[ "$(id -u)" = 0 ] && exec {sys.executable} -m {name} "$@"'
+            (programs / name).write_text(f'#!/bin/sh\n{ours}\nexec env {variables} {node_python()} -m {name} "$@"\n')
+            (programs / name).chmod(0o755)
+        (interpreter,) = _documented_pythons(1)
+        make_prefix(interpreter, self._scratch / "python")
+        shutil.move(self._scratch / "python", seen / "srv/python3.13")
+        for name, change in (("demo-new", lambda _: None), ("demo-old", _age)):
+            compile_tree(interpreter, package_tree(self._scratch / name))
+            change(self._scratch / name)
+            (built,) = (build("demo_xz.deb", self._scratch / name, self._scratch / f"{name}-built"),)
+            shutil.copy(built, pool / f"{name}.deb")
+        index = "".join(f"Package: {name}\nFilename: pool/{name}.deb\n\n" for name in ("demo-new", "demo-old"))
+        (pool.parent / "Packages").write_text(index)
+        serve = f"{sys.executable} -m http.server --bind 127.0.0.1 --directory /srv/mirror 8080 >/dev/null 2>&1 &"
+        subprocess.run([*mounts, "sh", "-c", serve], stdin=subprocess.DEVNULL, check=True)
+        setpriv = find_tool("setpriv")
+        if setpriv is None:
+            absent("no setpriv (Debian package util-linux)")
+        account = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        place = Place(lambda as_root: [*mounts, *([] if as_root else account)], lambda: seen)
+        place.environment = {"PATH": f"/srv/bin:{PATH}", "HOME": "/srv/reader"}
+        return place.starting_in("/srv/reader")
 
     def _with_shells(self) -> Place:
         """This machine, with three shells, and an empty home."""

@@ -124,6 +124,8 @@ class _Archive:
         self._left = 0
         #: Parts that were read, by their first byte: the first and the last one.
         self._blocks: dict[int, bytes] = {}
+        #: What was read last of the rest, and where it begins.
+        self._window = 0, b""
         self._whole: BinaryIO | None = None
         self._ranges: socket.socket | None = None
 
@@ -142,6 +144,7 @@ class _Archive:
         if is_streamed(head):
             return self._fetch_whole()
         self._blocks[0] = head
+        self._window = 0, head
         self._left = self._size * _TIMES_ITS_SIZE + _FOR_GAPS
         self._ranges, theirs = socket.socketpair()
         return theirs.detach()
@@ -177,10 +180,18 @@ class _Archive:
         tail = max(0, self._size - _BLOCK)
         if start >= tail and tail not in self._blocks:
             self._blocks[tail] = self._read_range(tail, self._size)
-        for at, block in self._blocks.items():
+        for at, block in (*self._blocks.items(), self._window):
             if at <= start and end <= at + len(block):
                 return block[start - at : end - at]
-        return self._read_range(start, end)
+        return self._read_ahead(start, end)
+
+    def _read_ahead(self, start: int, end: int) -> bytes:
+        """Returns a part, and keeps what is after it: twice as much each time, as long as no gap is large."""
+        before, block = self._window
+        gap = start - (before + len(block))
+        ahead = min(2 * len(block), MOST_OF_A_RANGE) if 0 <= gap < _BLOCK else _BLOCK
+        self._window = start, self._read_range(start, min(self._size, max(end, start + ahead)))
+        return self._window[1][: end - start]
 
     def _read_range(self, start: int, end: int) -> bytes:
         if self._whole is None:

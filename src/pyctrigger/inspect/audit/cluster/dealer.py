@@ -182,7 +182,7 @@ class _Cluster:
                     raise ValueError("no certificates are configured")
                 security = distributed.Security(require_encryption=True, **certificates)
             parts = urlsplit(address if "://" in address else f"tcp://{address}")
-            # Dask would try again and again where nobody listens.
+            # Dask would try again and again where nobody listens, and not say why.
             socket.create_connection((parts.hostname or "", parts.port or 0), _CONNECT_TIMEOUT).close()
             self._client = distributed.Client(
                 address, timeout=_CONNECT_TIMEOUT, security=security, direct_to_workers=False
