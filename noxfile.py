@@ -52,7 +52,7 @@ def tests(session: nox.Session) -> None:
 def newest(session: nox.Session) -> None:
     """Everything that is checked, with today's releases of everything."""
     session.install("--upgrade", "pip")
-    session.install("--upgrade", "--upgrade-strategy", "eager", "--editable", ".[test,terminal,audit]")
+    session.install("--upgrade", "--upgrade-strategy", "eager", "--editable", ".[test,terminal,audit,cluster]")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
@@ -66,7 +66,7 @@ def oldest(session: nox.Session) -> None:
     session.install("--no-deps", "--no-build-isolation", "--editable", ".")
     project = nox.project.load_toml("pyproject.toml")["project"]
     extras = project["optional-dependencies"]
-    ranges = [*project["dependencies"], *extras["terminal"], *extras["audit"]]
+    ranges = [*project["dependencies"], *extras["terminal"], *extras["audit"], *extras["cluster"]]
     session.install(*(each.replace(">=", "==") for each in ranges))
     session.run("pytest", *session.posargs)
 

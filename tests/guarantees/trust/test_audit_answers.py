@@ -22,7 +22,7 @@ HOSTILE: dict[str, list[Any]] = {
     "format": ["exe", 5, [], {"a": 1}],
     "failure": ["no", {}, {"kind": "damaged"}, {"kind": "x", "message": ""}, {"kind": "io", "message": LONG}]
     + [{"kind": "io", "message": "", "mend": mend} for mend in ("", None, "\x1b[2J", "run this as root: …")]
-    + [{"kind": "io", "message": "\ud800"}],
+    + [{"kind": "io", "message": "\ud800"}, {"kind": "crash", "message": ""}, {"kind": "timeout", "message": ""}],
     "magic_numbers": [
         *(None, [], {"a70d": {}}, {"A70D0D0A": {}}, {"a70d0d0a": 5}, {"a70d0d0a": {"x": -1}}, {"a70d0d0a": {"x": 4}}),
         *({"a70d0d0a": {"../x": 1}}, {"a70d0d0a": {LONG: 1}}, {"a70d0d0a": {"x": True}}, {"a70d0d0a": {"x": 1.0}}),

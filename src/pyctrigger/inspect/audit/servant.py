@@ -67,9 +67,9 @@ class Servant:
         """Wait until it has said so. Raises ShortageError."""
         if self._is_ready:
             return
+        reason = ""
         try:
             self._is_ready = self.receive(len(READY), time.monotonic() + _START_TIMEOUT) == READY
-            reason = ""
         except TimeoutError:
             reason = "it was not ready in time"
         except NoAnswerError:
@@ -139,9 +139,10 @@ def seconds_left(deadline: float | None) -> float | None:
 
 
 def preload(*names: str) -> None:
-    """Import what is needed later: whoever has no rights may not be able to read it any more."""
-    for name in ("encodings.idna", "_ssl", "ssl", *names):
-        importlib.import_module(name)
+    """Import what may be needed later: whoever has no rights may not be able to read it any more."""
+    for name in ("encodings.idna", "ssl", *names):
+        with contextlib.suppress(ImportError):  # not every release has it; what needs it will say so
+            importlib.import_module(name)
 
 
 def give_up_rights(life: int, uid: int, memory: int) -> None:
