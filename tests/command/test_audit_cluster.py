@@ -227,24 +227,37 @@ def test_no_scheduler(pyctrigger: Command) -> None:
     assert 1 == outcome.err.count("\n")
 
 
-def test_no_nodes() -> None:
-    """For so long that none is to be expected."""
-    program = """
-import sys
+#: Deals out one URL, without patience; and says first when it is connected.
+_HASTY = """
+import os, sys
 from pyctrigger.inspect.audit.cluster import dealer
 dealer._NODE_TIMEOUT = 0.5
 dealer.give_up_rights = lambda *_: None
 try:
     with dealer._Cluster(sys.argv[1], {}) as cluster:
+        print("connected", flush=True)
+        sys.stdin.readline()
         list(cluster.answers(["http://127.0.0.1:1/x"], [], None))
 except dealer._EndedError as error:
-    print(*error.args)
+    print(*error.args, flush=True)
+os._exit(0)
 """
+
+
+@pytest.mark.parametrize(("is_stopped", "said"), [(False, "empty"), (True, "unreachable")], ids=["empty", "silent"])
+def test_nobody_works(is_stopped: bool, said: str) -> None:
+    """No node comes, or a scheduler falls silent: for so long that nothing is to be expected."""
     with dask_cluster(0) as cluster:
-        child = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", program, cluster.address], capture_output=True, text=True, check=True
-        )
-    assert "empty \n" == child.stdout
+        command = [sys.executable, "-W", "ignore", "-c", _HASTY, cluster.address]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdin
+            assert child.stdout
+            assert "connected\n" == child.stdout.readline()
+            if is_stopped:
+                cluster.processes[0].send_signal(signal.SIGSTOP)
+            child.stdin.write("\n")
+            child.stdin.flush()
+            assert said == child.stdout.readline().split()[0]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ from .node import ANSWERED, NOTES, ROOT, examine_batch
 
 #: Seconds for a connection to the scheduler, for the first node to come, and for another one if all are gone.
 _CONNECT_TIMEOUT, _NODE_TIMEOUT = 10.0, 30.0
+#: Seconds for leaving a scheduler: it may be why there is nothing more to do.
+_FAREWELL = 2.0
 #: Seconds between two looks whether there is a node at all.
 _PAUSE = 0.5
 #: Bytes of address space.
@@ -195,8 +197,10 @@ class _Cluster:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(Exception):
-            self._client.set_metadata([NOTES, self._token], {})
-            self._client.close(timeout=1)
+            forget = self._client.scheduler.set_metadata
+            self._client.sync(forget, keys=[NOTES, self._token], value={}, callback_timeout=_FAREWELL)
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=_FAREWELL)
 
     def answers(self, urls: list[str], limited: list[Any], compared: list[Any] | None) -> Iterator[bytes]:
         """Yields the answer for each URL, in JSON, in their order. Raises _EndedError."""
@@ -258,11 +262,17 @@ class _Cluster:
     def _count_threads(self, until: float = 0.0) -> int:
         """Returns the number of threads of all nodes; waits until then for the first one. Raises _EndedError."""
         try:
-            while not (nodes := self._client.nthreads()) and time.monotonic() < until:
+            while not (nodes := self._ask_for_threads()) and time.monotonic() < until:
                 time.sleep(_PAUSE)
         except Exception as error:
             raise _EndedError(_UNREACHABLE, _innermost(error)) from error
         return sum(nodes.values())
+
+    def _ask_for_threads(self) -> dict[str, int]:
+        """Returns the number of threads of each node. Raises TimeoutError if the scheduler says nothing."""
+        ask = self._client.scheduler.ncores
+        nodes: dict[str, int] = self._client.sync(ask, workers=None, callback_timeout=_NODE_TIMEOUT)
+        return nodes
 
 
 def _failed(kind: str, message: str) -> bytes:
