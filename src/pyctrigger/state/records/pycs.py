@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ...typed import Any, Union
 from .pages import Pages
@@ -68,17 +68,17 @@ class PycRecords:
 
     def write(self, database: Any) -> None:
         """Write the records of this run, in the caller's transaction."""
-        dropped: list[tuple[bytes, bytes]] = []
-        kept: list[tuple[Any, ...]] = []
-        for directory, records in sorted(self._unsaved.items()):  # near the table's order: SQLite splits fewer pages
-            encoded = os.fsencode(directory)
-            for name, record in sorted(records.items()):
-                if record is None:
-                    dropped.append((encoded, os.fsencode(name)))
-                else:
-                    kept.append((encoded, os.fsencode(name), *record))
+        dropped = ((directory, name) for directory, name, record in self._rows() if record is None)
         database.executemany("delete from pycs where directory = ? and name = ?", dropped)
+        kept = ((directory, name, *record) for directory, name, record in self._rows() if record is not None)
         database.executemany("insert or replace into pycs values (?, ?, ?, ?, ?, ?, ?, ?)", kept)
+
+    def _rows(self) -> Iterator[tuple[bytes, bytes, tuple[Any, ...] | None]]:
+        """Yields what was noted, in the table's order: SQLite splits fewer pages. A directory may have very many."""
+        for directory in sorted(self._unsaved):
+            encoded, records = os.fsencode(directory), self._unsaved[directory]
+            for name in sorted(records):
+                yield encoded, os.fsencode(name), records[name]
 
     def saved(self) -> None:
         """Drop the records of this run: they are in the file now, or can't be saved."""
