@@ -149,7 +149,7 @@ def test_an_option_needs_a_help() -> None:
         ("purge.md", ("- `--all`:", "- `--every`:"), r"purge\.md: purge has no --every"),
         ("purge.md", ("| --all [", "| --every ["), r"purge\.md: ## Synopsis has --every, and purge has not"),
         ("options.md", ("- `--stdlib`:", "- `--lib`:"), r"options\.md: no verb has --lib"),
-        ("files.md", ("- `state`:", "- `states`:"), r"files\.md tells of configuration, lock, program, states"),
+        ("files.md", ("- `state`:", "- `states`:"), r"files\.md tells of cache, configuration, lock, program, states"),
         ("pyctrigger.toml.md", ("## [hooks]", "## [hook]"), r"pyctrigger\.toml\.md has no ## \[hooks\]"),
     ],
 )
@@ -201,23 +201,26 @@ def test_the_page_of_the_program_has_what_verbs_share() -> None:
 
 def test_every_key_of_the_configuration_is_in_it() -> None:
     """With a description in the schema, a default that the program has, and in both forms."""
-    keys = {**schema.DEFAULTS, **schema.HOOKS, **schema.FLAVOUR}
+    keys = {**schema.DEFAULTS, **schema.STORE, **schema.HOOKS, **schema.FLAVOUR}
 
     assert set(keys) == set(terms_of_manual("pyctrigger.toml.5"))
     assert set(keys) == set(terms_of_reference("configuration.md"))
     assert [name for name, key in keys.items() if len(key.meaning) < 10 or len(key.kind.write) < 5] == []
-    assert set(schema.DEFAULTS) == set(Settings._fields) - {"hooks_enabled", "flavours"}
+    others = {key.name for key in (*schema.STORE.values(), *schema.HOOKS.values())}
+    assert set(schema.DEFAULTS) == set(Settings._fields) - {*others, "flavours"}
     assert set(schema.FLAVOUR) == set(FlavourSettings._fields)
 
 
 def test_the_defaults_of_the_reference_are_the_defaults() -> None:
     """A file with each of them in it changes nothing."""
     found = dict(re.findall(r"^- `(\w+)`: .* Default: `([^`]*)`\.", reference("configuration.md"), re.MULTILINE))
-    enabled = found.pop("enabled")
-    text = "[defaults]\n" + "".join(f"{key} = {value}\n" for key, value in found.items())
+    tables = {"defaults": schema.DEFAULTS, "store": schema.STORE, "hooks": schema.HOOKS}
+    text = ""
+    for table, keys in tables.items():
+        text += f"[{table}]\n" + "".join(f"{key} = {found.pop(key)}\n" for key in keys)
 
-    assert set(found) == set(schema.DEFAULTS)
-    assert parse_configuration(f"{text}[hooks]\nenabled = {enabled}\n".encode(), "x") == Settings()
+    assert {} == found
+    assert parse_configuration(text.encode(), "x") == Settings()
 
 
 def test_every_exit_code_is_in_it() -> None:
@@ -248,7 +251,8 @@ def test_everybody_elses_places(as_root: None) -> None:
         pytest.skip("XDG's places are Linux's")
     program = (
         "from pyctrigger.state import locations as l\n"
-        "print(l.configuration_files(hook=True)[0], l.state_directory(), l.lock_directory(), sep='\\n')\n"
+        "print(l.configuration_files(hook=True)[0], l.state_directory(), sep='\\n')\n"
+        "print(l.lock_directory(), l.cache_directory(), sep='\\n')\n"
     )
     with public_directory() as public:
         made = command_for(NOBODY, public / "unused")
@@ -271,10 +275,11 @@ def test_everybody_elses_places(as_root: None) -> None:
             extra_groups=[],
         )
 
-    configuration, state, lock = (place.replace(str(home), "~") for place in child.stdout.splitlines())
+    configuration, state, lock, cache = (place.replace(str(home), "~") for place in child.stdout.splitlines())
     page = reference("files.md")
     assert f"`{configuration}`" in page
     assert f"`{state}`" in page
+    assert f"`{cache}`" in page
     assert f"`{lock.replace(str(NOBODY), 'UID')}`" in page
 
 
