@@ -18,7 +18,17 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from .container import Flaw, unpack
-from .segments import DATA, MAX_DATA, MAX_RECORDS, Segment, SegmentWriter, is_live, list_segments, remove
+from .segments import (
+    DATA,
+    MAX_DATA,
+    MAX_RECORDS,
+    Segment,
+    SegmentWriter,
+    is_live,
+    list_segments,
+    remove,
+    sweep_unfinished,
+)
 
 _LOCK = "lock"
 #: Of the limit. What is over it is brought down to this, so that not every run has something to remove.
@@ -161,6 +171,7 @@ class _Compaction:
 
     def _sweep_and_open(self) -> int:
         """Remove what killed writers have left, and open all other segments. Returns the bytes of those in use."""
+        sweep_unfinished(self._directory)
         files = defaultdict(set)
         for name, suffix in list_segments(self._directory):
             files[name].add(suffix)

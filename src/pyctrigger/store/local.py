@@ -34,6 +34,8 @@ _LOOK_AGAIN, _PUBLISH_AGAIN = 0.1, 0.1
 _PAUSE = 50
 #: Seconds. What was changed so lately may change again without another time of modification.
 _UNSETTLED = 0.1
+#: Seconds to wait for the lock where something small has to be written.
+_LOCK_PATIENCE = 0.5
 #: Segments that are looked through; more than compaction leaves.
 _MAX_SEGMENTS = 256
 #: The file with what all runs have asked, its names, and the most bytes that are read of it.
@@ -104,10 +106,19 @@ class LocalStore:
                         os.close(descriptor)
                     if len(found) == _ORIGIN_SIZE:
                         return found
-                write_whole(_ORIGIN, self._directory, self._mode, os.urandom(_ORIGIN_SIZE))
+                with lock(self._directory, _LOCK_PATIENCE) as is_locked:
+                    if is_locked and not self._has_origin():
+                        write_whole(_ORIGIN, self._directory, self._mode, os.urandom(_ORIGIN_SIZE))
         except OSError:
             pass
         return bytes(_ORIGIN_SIZE)
+
+    def _has_origin(self) -> bool:
+        """Whether another process was faster."""
+        try:
+            return os.stat(_ORIGIN, dir_fd=self._directory, follow_symlinks=False).st_size == _ORIGIN_SIZE
+        except FileNotFoundError:
+            return False
 
     def __enter__(self) -> LocalStore:
         return self

@@ -321,6 +321,17 @@ def write_whole(name: str, directory: int, mode: int, *pieces: bytes) -> None:
         raise
 
 
+def sweep_unfinished(directory: int) -> None:
+    """Remove what was being written for the whole store by processes that were killed: they had its lock.
+
+    Raises OSError.
+    """
+    for name in os.listdir(directory):
+        if name.endswith(".tmp") and not FILES.match(name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+
+
 def is_live(name: str, directory: int) -> bool:
     """Whether a segment's writer may still add to it."""
     try:

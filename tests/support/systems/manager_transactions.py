@@ -175,7 +175,9 @@ class ManagerTransactions:
         command = system.command("upgrade", [str(second), str(bulk)])
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as manager:
             while manager.poll() is None and not (
-                (site / "zbulk").is_dir() and (site / "demo/__init__.py").read_text() == SECOND["demo/__init__.py"]
+                (site / "zbulk").is_dir()
+                and (site / "demo/new/__init__.py").exists()
+                and (site / "demo/__init__.py").read_text() == SECOND["demo/__init__.py"]
             ):
                 time.sleep(0.0005)
             manager.kill()

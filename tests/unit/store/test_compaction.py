@@ -215,3 +215,15 @@ def test_a_segment_that_is_too_large_for_its_bound_goes(place: Path) -> None:
     compacted = shrink(place, StoreLimits(50_000))
     assert compacted.has_room
     assert 96 <= compacted.removed < 100
+
+
+def test_what_was_being_written_for_the_whole_store_goes(place: Path) -> None:
+    """Its writer had the lock, which is ours now; what isn't a store's stays."""
+    fill_store(place, range(8))
+    for name in ("counts.json.tmp", "origin.tmp"):
+        (place / name).write_text("half of i")
+    (place / "README").touch()
+    shrink(place, StoreLimits(ROOM))
+    assert [] == [name for name in os.listdir(place) if name.endswith(".tmp")]
+    assert (place / "README").exists()
+    assert [0] == found_in(place, [0])
