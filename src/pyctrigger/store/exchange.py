@@ -48,12 +48,14 @@ class Exchange:
         self._backend = backend
         self._keys = keys
         self._stand_in = new_stand_in()
+        #: Whether sources are compiled with that name: also if the store takes nothing more, since answers are to come.
+        self._renames = backend.is_writable
         #: How many sources were refused, by reason.
         self.refused: Counter[str] = Counter()
 
     def name_for(self, path: bytes) -> bytes:
         """Returns the file name to compile a source with."""
-        return self._stand_in if self._backend.is_writable else path
+        return self._stand_in if self._renames else path
 
     def find(self, digest: bytes, levels: Sequence[int], path: bytes, largest: int) -> wire.Compiled | None:
         """Returns what a worker would answer for a source with this SHA-256, or None if not all of it is kept.
@@ -94,7 +96,7 @@ class Exchange:
 
         None if only a worker can say what that is.
         """
-        if not self._backend.is_writable:
+        if not self._renames:
             return answer
         name, answers, kept = FileName(path), list[wire.LevelAnswer](), list[StoredCode]()
         twin, is_usable = -1, True

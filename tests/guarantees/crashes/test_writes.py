@@ -236,6 +236,31 @@ def test_state_that_finds_no_room_is_done_without(
     assert [] == not_fresh(newest, [os.fsencode(site / "package/m.py")])
 
 
+def test_a_store_that_finds_no_room_costs_no_bytecode(
+    pyctrigger: Command, mount: Mount, site: Path, newest: Interpreter
+) -> None:
+    """What was being compiled for it has the name of its own file; that the store is full is said once."""
+    store = mount("size=64k,mode=755") / "store"
+    config = site.parent / "config.toml"
+    config.write_text(f'[store]\nurl = "{store}"\n')
+    write_tree(site, {f"package/m{number}.py": f"x = {number}\n" * 700 for number in range(60)})
+
+    outcome = pyctrigger.json("run", *on(newest, site), "--config", config)
+
+    assert (0, 60) == (outcome.code, outcome.counts["compiled"])
+    assert ["the store keeps nothing more: No space left on device"] == outcome.run["notices"]
+    written = contents(site)
+    for path in pycs_below(site):
+        os.unlink(path)
+    assert 60 == pyctrigger.json("run", *on(newest, site)).counts["compiled"]
+    assert written == contents(site)
+
+
+def contents(site: Path) -> dict[str, bytes]:
+    """All pycs of a tree."""
+    return {path.name: path.read_bytes() for path in site.rglob("*.pyc")}
+
+
 def test_a_source_that_changes_under_the_reader_never_gives_old_code_a_new_header(
     pyctrigger: Command, site: Path, newest: Interpreter
 ) -> None:

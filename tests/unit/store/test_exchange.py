@@ -105,6 +105,16 @@ def test_what_takes_no_code_gets_none(store: LocalStore, tmp_path: Path) -> None
     reader.close()
 
 
+def test_a_store_that_takes_no_more_has_no_part_in_what_is_written(store: LocalStore) -> None:
+    """What was asked for with the other name before comes with its own."""
+    exchange = Exchange(store, KEYS)
+    name = exchange.name_for(PATH)
+    store._stop_writing("No space left on device")
+    assert not store.is_writable
+    assert answer(PATH, (BODY, 1)) == exchange.keep(DIGEST, (0,), PATH, answer(name, (BODY, 1)))
+    assert exchange.name_for(OTHER) == name
+
+
 def test_code_that_a_store_cannot_have(store: LocalStore) -> None:
     """Is asked of a worker again, and counted."""
     exchange = Exchange(store, KEYS)

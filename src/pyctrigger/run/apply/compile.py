@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...outcome.outcome import LASTING_KINDS, Failure, Untried
 from ...pyc.header import Verdict
-from ...state.records.record import digest_of, identity_at
+from ...state.records.record import identity_at, shortened, whole_digest_of
 from ...tree.layout import Place
 from ...tree.source import SourceRefused, largest_pyc
 from ...workers import wire
@@ -248,7 +248,8 @@ class Compilation:
         except (OSError, SourceRefused) as error:
             self._results.unreadable(path, error)
             return None
-        source = SourceRead(place, stale, text, digest_of(text.data))
+        whole = whole_digest_of(text.data)
+        source = SourceRead(place, stale, text, shortened(whole), whole)
         return None if self._is_known(source, path) else source
 
     def _is_known(self, source: SourceRead, path: str) -> bool:

@@ -7,7 +7,6 @@ compiled by itself.
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 from ...interpreter.interpreter import Interpreter
@@ -45,11 +44,9 @@ class StoreClient:
             return None
         if any(state.verdict is Verdict.UNPROVEN for state in source.stale.levels):
             return None  # a worker compares hashes
-        data = source.text.data
+        data, path = source.text.data, os.fsencode(source.path)
         largest = largest_pyc(len(data)) - self._wanted.header.size
-        answer = self._exchange.find(
-            hashlib.sha256(data).digest(), _levels_of(source), os.fsencode(source.path), largest
-        )
+        answer = self._exchange.find(source.whole_digest, _levels_of(source), path, largest)
         if answer is not None and self._wanted.mode is not InvalidationMode.TIMESTAMP:
             return answer._replace(source_hash=source_hash(self._magic_number, data))
         return answer
@@ -60,11 +57,8 @@ class StoreClient:
         return self._exchange.name_for(path) if self._may_keep(source) else path
 
     def keep(self, source: SourceRead, answer: wire.Compiled) -> wire.Compiled | None:
-        """Keep what a worker has answered. Returns the answer for the file itself; None: ask with its own name."""
-        if not self._may_keep(source):
-            return answer
-        digest = hashlib.sha256(source.text.data).digest()
-        return self._exchange.keep(digest, _levels_of(source), os.fsencode(source.path), answer)
+        """Keep what a worker has answered for another name. Returns the answer for its own; None: ask with that."""
+        return self._exchange.keep(source.whole_digest, _levels_of(source), os.fsencode(source.path), answer)
 
     def take_notices(self) -> list[str]:
         """Returns what is to be said of it, once."""
@@ -92,7 +86,10 @@ class StoreClient:
         tree = source.place.layout.sources
         number, entered, may = self._entered
         if (number, entered) != (id(tree), directory):
-            may = keeps_nobody_out(tree, directory)
+            try:
+                may = keeps_nobody_out(tree, directory)
+            except OSError:  # it has gone, or somebody keeps us out
+                return False
             self._entered = id(tree), directory, may
         return may
 

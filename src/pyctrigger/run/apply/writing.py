@@ -50,6 +50,8 @@ class SourceRead(NamedTuple):
     stale: Stale
     text: SourceText
     digest: bytes
+    whole_digest: bytes = b""
+    """What `digest` is the beginning of."""
 
     @property
     def path(self) -> str:
