@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import compileall
-import io
 import os
 import resource
 import statistics
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import tempfile
 import time
 import zipfile
@@ -28,6 +26,7 @@ TOP = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TOP), str(TOP / "support")]  # as pytest has it
 
 from archive_server import archive_server, nginx  # noqa: E402
+from archives import sdist_of, wheel_of  # noqa: E402
 from dask_cluster import DaskCluster, dask_cluster  # noqa: E402
 from page import replace_between, system  # noqa: E402
 from timing import spread  # noqa: E402
@@ -134,9 +133,12 @@ def make_archives(top: Path, count: int, most: int = _MOST_FILES) -> list[str]:
     names = []
     for number in range(count):
         files = {**packages[number % len(packages)], "demo/number.py": f"x = {number}\n".encode()}
-        build, suffix = (_build_sdist, "tar.gz") if number % 3 == 2 else (_build_wheel, "whl")
+        if number % 3 == 2:
+            suffix, data = "tar.gz", sdist_of(files, time.time())
+        else:
+            suffix, data = "whl", wheel_of(files, time.time(), zipfile.ZIP_DEFLATED)
         names.append(f"demo-{number}.{suffix}")
-        (top / names[-1]).write_bytes(build(files))
+        (top / names[-1]).write_bytes(data)
     return names
 
 
@@ -149,24 +151,6 @@ def _files_of(package: Path, most: int) -> dict[str, bytes]:
         compileall.compile_file(source, quiet=2)
     found = {*sources, *(pyc for source in sources for pyc in source.parent.glob(f"__pycache__/{source.stem}.*.pyc"))}
     return {str(path.relative_to(package.parent)): path.read_bytes() for path in sorted(found)}
-
-
-def _build_wheel(files: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, content in {**files, "demo-1.dist-info/WHEEL": b"Wheel-Version: 1.0\n"}.items():
-            archive.writestr(name, content)
-    return made.getvalue()
-
-
-def _build_sdist(files: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz", compresslevel=1) as archive:
-        for name, content in {"demo-1/PKG-INFO": b"Name: demo\n", **files}.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mtime = len(content), int(time.time())
-            archive.addfile(info, io.BytesIO(content))
-    return made.getvalue()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import sys
 import tarfile
 import tempfile
 import threading
-import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ import psutil
 import pytest
 
 from archive_server import archive_server, nginx
+from archives import BUILT_AT, sdist_of, wheel_of
 from command import Command
 from confinement import NOBODY
 from conftest import absent
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 ARCHIVES = 3000
 #: Of 3.11.
 MAGIC = (3495).to_bytes(2, "little") + b"\r\n"
-BUILT_AT = 1_600_000_000
 
 
 def write_archives(top: Path, count: int) -> list[str]:
@@ -48,28 +47,10 @@ def write_archives(top: Path, count: int) -> list[str]:
         magic = MAGIC if number % 7 else b"\x01\x0d\r\n"
         pyc = magic + bytes(4) + struct.pack("<II", BUILT_AT + (number % 11 == 0) * 10**5, len(source)) + b"code"
         names.append(f"demo-{number}" + (".tar.gz" if number % 3 == 0 else ".whl"))
-        build = _build_sdist if number % 3 == 0 else _build_wheel
+        build = sdist_of if number % 3 == 0 else wheel_of
         data = build({"demo/m.py": source, "demo/__pycache__/m.cpython-311.pyc": pyc})
         (top / names[-1]).write_bytes(data if number % 100 else data[: len(data) // 2])
     return names
-
-
-def _build_wheel(files: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
-        for name, content in {**files, "demo-1.dist-info/WHEEL": b"Wheel-Version: 1.0\n"}.items():
-            archive.writestr(zipfile.ZipInfo(name, (2020, 9, 13, 12, 26, 40)), content)
-    return made.getvalue()
-
-
-def _build_sdist(files: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz", compresslevel=1) as archive:
-        for name, content in {"demo-1/PKG-INFO": b"Name: demo\n", **files}.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mtime = len(content), BUILT_AT
-            archive.addfile(info, io.BytesIO(content))
-    return made.getvalue()
 
 
 def reports(outcome: Any) -> list[dict[str, Any]]:
@@ -308,7 +289,7 @@ def test_tls() -> None:
         _certify(openssl, certificates)
         with dask_cluster(1, certificates=certificates) as cluster:
             environment = node_environment(cluster.place)
-            (cluster.place / "x.zip").write_bytes(_build_wheel({}))
+            (cluster.place / "x.zip").write_bytes(wheel_of({}))
             (cluster.place / "x.zip").chmod(0o644)
             command = [place, "-m", "pyctrigger", "audit", *_on(cluster), f"file://{cluster.place}/x.zip"]
             account: dict[str, Any] = {} if os.geteuid() else {"user": NOBODY, "group": NOBODY, "extra_groups": []}

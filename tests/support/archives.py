@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import tarfile
+import time
 import zipfile
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -94,6 +95,28 @@ def build_sdist(tree: Path, out: Path) -> Path:
         tar.add(tree, "demo-1")
     (tree / "PKG-INFO").unlink()
     return out
+
+
+def wheel_of(files: dict[str, bytes], built_at: float = BUILT_AT, compression: int = zipfile.ZIP_STORED) -> bytes:
+    """A wheel of files that are nowhere."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", compression, compresslevel=1) as archive:
+        for name, content in {**files, "demo-1.dist-info/WHEEL": b"Wheel-Version: 1.0\n"}.items():
+            info = zipfile.ZipInfo(name, time.gmtime(built_at)[:6])
+            info.compress_type = compression
+            archive.writestr(info, content)
+    return made.getvalue()
+
+
+def sdist_of(files: dict[str, bytes], built_at: float = BUILT_AT) -> bytes:
+    """A source archive of such files."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz", compresslevel=1) as archive:
+        for name, content in {"demo-1/PKG-INFO": b"Name: demo\n", **files}.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(content), int(built_at)
+            archive.addfile(info, io.BytesIO(content))
+    return made.getvalue()
 
 
 def build_conda(tree: Path, out: Path) -> Path:

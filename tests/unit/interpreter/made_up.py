@@ -11,6 +11,19 @@ from pyctrigger.interpreter.interpreter import Interpreter
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: What a probe says of a build.
+BUILD = {
+    "c_library": "glibc 2.36",
+    "debug": "no",
+    "development": "no",
+    "hash": "siphash13 64",
+    "machine": "x86_64",
+    "powers": "4c913a9f",
+    "pypy": "",
+    "ranges": "yes",
+    "system": "Linux",
+    "word": "64 little",
+}
 MAGIC = {8: "550d0d0a", 11: "a70d0d0a", 12: "cb0d0d0a", 13: "f30d0d0a"}
 
 

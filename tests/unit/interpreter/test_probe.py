@@ -15,7 +15,7 @@ from pyctrigger.interpreter.confinement import confined
 from pyctrigger.interpreter.interpreter import Account, Interpreter, facts_of
 from pyctrigger.interpreter.probe import is_complete, parse_answer, probe, require_modest
 from pyctrigger.interpreter.rights import Rights
-from unit.interpreter.made_up import open_way_to
+from unit.interpreter.made_up import BUILD, open_way_to
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,18 +33,7 @@ SAID: dict[str, Any] = {
     "schemes": {"deb_system": {"purelib": "/usr/lib/python3/dist-packages", "stdlib": "/usr/lib/python3.11"}},
     "default_scheme": "deb_system",
     "inside": ["/@/lib/python3.11/site-packages"],
-    "build": {
-        "c_library": "glibc 2.36",
-        "debug": "no",
-        "development": "no",
-        "hash": "siphash13 64",
-        "machine": "x86_64",
-        "powers": "4c913a9f",
-        "pypy": "",
-        "ranges": "yes",
-        "system": "Linux",
-        "word": "64 little",
-    },
+    "build": BUILD,
     "witnesses": ["/usr/lib/python3.11/os.py"],
 }
 

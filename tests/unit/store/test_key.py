@@ -14,23 +14,12 @@ from pyctrigger.interpreter.interpreter import Account, Interpreter
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.interpreter.remote import probe as remote
 from pyctrigger.store.key import keys_of
+from unit.interpreter.made_up import BUILD
 from unit.interpreter.made_up import interpreter as made_up
 
 if TYPE_CHECKING:
     from interpreters import Interpreter as Found
 
-BUILD = {
-    "c_library": "glibc 2.36",
-    "debug": "no",
-    "development": "no",
-    "hash": "siphash13 64",
-    "machine": "x86_64",
-    "powers": "4c913a9f",
-    "pypy": "",
-    "ranges": "yes",
-    "system": "Linux",
-    "word": "64 little",
-}
 SOURCE = hashlib.sha256(b"x = 1\n").digest()
 
 
