@@ -109,11 +109,8 @@ class Pair:
             raise _LostError("crash", "was left out")
         try:
             return fetcher.fetch(url)
-        except TimeoutError:
-            fetcher.kill()
-            lost = _LostError("timeout", f"was not fetched within {self._limits.timeout:g} s")
-        except NoAnswerError:
-            lost = _LostError("crash", f"ended the process that fetched it: {fetcher.end()}")
+        except (TimeoutError, NoAnswerError) as error:
+            lost = self._lost(fetcher, "fetched", error)
         self._lose_fetcher()
         raise lost
 
@@ -125,14 +122,18 @@ class Pair:
             raise _LostError("crash", "was left out")
         try:
             return reader.ask(descriptor)
-        except TimeoutError:
-            reader.kill()
-            lost = _LostError("timeout", f"was not read within {self._limits.timeout:g} s")
-        except NoAnswerError:
-            lost = _LostError("crash", f"ended the process that read it: {reader.end()}")
+        except (TimeoutError, NoAnswerError) as error:
+            lost = self._lost(reader, "read", error)
         reader.end()
         self._reader = None
         raise lost
+
+    def _lost(self, servant: Servant, did: str, error: Exception) -> _LostError:
+        """Returns what to say of an archive whose process took too long, or ended."""
+        if isinstance(error, TimeoutError):
+            servant.kill()
+            return _LostError("timeout", f"was not {did} within {self._limits.timeout:g} s")
+        return _LostError("crash", f"ended the process that {did} it: {servant.end()}")
 
     def _lose_fetcher(self) -> None:
         if self._fetcher is not None:
