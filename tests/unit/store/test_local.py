@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
@@ -126,7 +124,7 @@ def test_a_directory_that_others_can_write_is_refused(place: Path, mode: int) ->
     assert f"chmod go-w {place}" == caught.value.hint
 
 
-@needs_root
+@pytest.mark.usefixtures("as_root")
 def test_root_reads_no_store_of_others(place: Path) -> None:
     """Neither one that belongs to them, nor one in a place of theirs, nor one that a list lets them write."""
     fill_store(place, [1])
@@ -144,7 +142,7 @@ def test_root_reads_no_store_of_others(place: Path) -> None:
         open_local(str(place))
 
 
-@needs_root
+@pytest.mark.usefixtures("as_root")
 def test_root_makes_no_store_in_a_place_of_others(place: Path) -> None:
     """Nothing is made there, either."""
     os.chown(place.parent, ANN, -1)
@@ -161,7 +159,7 @@ def test_a_link_is_not_followed(place: Path) -> None:
         open_local(str(place.parent / "link"))
 
 
-@needs_root
+@pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize("mode", [0o755, 0o700])
 def test_others_read_roots_store_if_they_may(place: Path, mode: int) -> None:
     """They write nothing into it, and mark nothing; another account's is refused."""
