@@ -69,7 +69,8 @@ THIRD_PARTY = {
     "tomli": {"run/scope/config.py"},
     "rich": {"cli/output/progress.py", "cli/output/table.py"},  # an extra
     "backports": {"zstd.py"},  # an extra
-    "aiohttp": {"inspect/audit/fetcher.py"},  # an extra, as are the next ones
+    "cryptography": {"store/signing.py"},  # an extra, as are the next ones
+    "aiohttp": {"inspect/audit/fetcher.py"},
     "fsspec": {"inspect/audit/fetcher.py"},
     "dask": {"inspect/audit/cluster/dealer.py"},
     "distributed": {"inspect/audit/cluster/dealer.py", "inspect/audit/cluster/node.py"},

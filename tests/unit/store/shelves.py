@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from typing import TYPE_CHECKING
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from pyctrigger.store.local import LocalStore
 
 ROOM = 1 << 30
+#: RFC 8032, 7.1, TEST 1: a private key, as a file has it, and its public one.
+_SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+PEM = b"".join(
+    (
+        b"-----BEGIN PRIVATE KEY-----\n",
+        base64.b64encode(bytes.fromhex("302e020100300506032b657004220420") + _SEED),
+        b"\n-----END PRIVATE KEY-----\n",
+    )
+)
+PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
 
 
 def key_of(number: int) -> bytes:
