@@ -39,6 +39,14 @@ file_timeout = 60
 memory_limit = "2GiB"
 lock_timeout = 300
 log = "none"
+[store]
+url = ""
+write = true
+trusted_keys = []
+signing_key = ""
+password_file = ""
+max_size = "1GiB"
+timeout = 1.0
 [hooks]
 enabled = true
 """
@@ -57,6 +65,14 @@ file_timeout = 2.5
 memory_limit = "512 MiB"
 lock_timeout = 0
 log = "syslog"
+[store]
+url = "local"
+write = false
+trusted_keys = ["ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "/etc/pyctrigger.keys"]
+signing_key = "/etc/pyctrigger.pem"
+password_file = "/etc/pyctrigger.password"
+max_size = "5 GiB"
+timeout = 2
 [hooks]
 enabled = false
 [flavours."3.11"]
@@ -85,6 +101,15 @@ lock_timeout = true
 log = ["syslog"]
 jobz = 1
 "two\nlines" = 1
+[store]
+url = "store"
+write = 0
+trusted_keys = ["ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
+signing_key = "~/key"
+password_file = 3
+max_size = "1 PiB"
+timeout = 0
+key = ""
 [hooks]
 enabled = "no"
 disabled = true
@@ -119,6 +144,14 @@ FAULTS = [
     'defaults.memory_limit = \'2 GB of RAM\': write a size such as "2GiB", "512MiB" or a number of bytes',
     "defaults.lock_timeout = True: write a number of seconds, 0 or more",
     'defaults.log = [\'syslog\']: write one of "none", "syslog"',
+    "store.key is not known; known keys: url, write, trusted_keys, signing_key, password_file, max_size, timeout",
+    'store.url = \'store\': write "", "local" or an absolute path',
+    "store.write = 0: write true or false",
+    "store.trusted_keys = ['ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=']: anybody can sign for this key",
+    "store.signing_key = '~/key': write \"\" or an absolute path",
+    'store.password_file = 3: write "" or an absolute path',
+    'store.max_size = \'1 PiB\': write a size such as "2GiB", "512MiB" or a number of bytes',
+    "store.timeout = 0: write a number of seconds, more than 0 and at most 60",
     "hooks.disabled is not known (did you mean enabled?); known keys: enabled",
     "hooks.enabled = 'no': write true or false",
     'flavours."3.11".prefix is not known; known keys: executable, optimize, site_dirs',
@@ -172,6 +205,13 @@ def test_every_key_is_read() -> None:
         memory_limit=512 << 20,
         lock_timeout=0.0,
         log="syslog",
+        store_url="local",
+        store_write=False,
+        store_trusted_keys=("ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "/etc/pyctrigger.keys"),
+        store_signing_key="/etc/pyctrigger.pem",
+        store_password_file="/etc/pyctrigger.password",
+        store_max_size=5 << 30,
+        store_timeout=2.0,
         hooks_enabled=False,
         flavours={
             "3.11": FlavourSettings(
@@ -286,10 +326,27 @@ def test_text_that_is_no_utf8() -> None:
 
 
 _scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["2GiB", "3.11"])
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["2GiB", "3.11", "ed25519:"])
 )
 _names = st.sampled_from(
-    [*KEYS.split(", "), "enabled", "executable", "site_dirs", "3.11", "pypy3.9", "x y", "\n"]
+    [
+        *KEYS.split(", "),
+        "trusted_keys",
+        "signing_key",
+        "timeout",
+        "enabled",
+        "executable",
+        "site_dirs",
+        "3.11",
+        "pypy3.9",
+        "x y",
+        "\n",
+    ]
 ) | st.text(max_size=4)
 
 
@@ -310,7 +367,7 @@ def _toml(value: object) -> str:
 
 @given(
     st.dictionaries(
-        st.sampled_from(["defaults", "hooks", "flavours"]) | st.text(max_size=3),
+        st.sampled_from(["defaults", "store", "hooks", "flavours"]) | st.text(max_size=3),
         st.recursive(
             _scalars,
             lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4),

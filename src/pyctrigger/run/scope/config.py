@@ -55,8 +55,16 @@ class Settings(NamedTuple):
     store_url: str = ""
     """Nothing, `local`, or a directory."""
     store_write: bool = True
+    store_trusted_keys: tuple[str, ...] = ()
+    """Public keys, and absolute paths of files with such."""
+    store_signing_key: str = ""
+    """A file, or nothing."""
+    store_password_file: str = ""
+    """A file, or nothing."""
     store_max_size: int = 1 << 30
     """Bytes."""
+    store_timeout: float = 1.0
+    """Seconds."""
     flavours: Mapping[str, FlavourSettings] = {}
 
     @property

@@ -115,6 +115,24 @@ def _is_store(value: Any) -> bool:
     return value in ("", "local") or _is_absolute(value)
 
 
+def _is_file(value: Any) -> bool:
+    return value == "" or _is_absolute(value)
+
+
+def _are_keys(value: Any) -> bool:
+    return _are_texts(value) and all(each.startswith("ed25519:") or _is_absolute(each) for each in value)
+
+
+def _check_keys(value: list[str]) -> tuple[str, ...]:
+    """What is no path has to be a key. Raises ValueError."""
+    from ...store.signing import parse_public  # few have any
+
+    for each in value:
+        if not each.startswith("/"):
+            parse_public(each)
+    return tuple(value)
+
+
 def _are_levels(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(type(each) is int and 0 <= each <= 2 for each in value)
 
@@ -162,6 +180,11 @@ def one_of(*known: str, becomes: Callable[[str], Any] = str) -> ValueKind:
 TEXT = ValueKind("a text", lambda value: isinstance(value, str))
 TEXTS = ValueKind('a list of texts, such as ["*/tests/data/*"]', _are_texts, tuple, is_list=True)
 STORES = ValueKind('"", "local" or an absolute path', _is_store)
+FILE = ValueKind('"" or an absolute path', _is_file)
+#: Public keys, and files with such.
+TRUSTED_KEYS = ValueKind(
+    'a list of public keys and absolute paths, such as ["/etc/pyctrigger.keys"]', _are_keys, _check_keys, is_list=True
+)
 BOOLEAN = ValueKind("true or false", lambda value: isinstance(value, bool))
 #: How many times an option was given.
 HOW_OFTEN = whole_number(0, 9)
@@ -185,6 +208,11 @@ SECONDS = ValueKind(
     parse=float,
 )
 POSITIVE_SECONDS = SECONDS._replace(is_valid=lambda value: value != 0 and _are_seconds(value))
+#: What a run may wait for something that only makes it faster.
+FEW_SECONDS = SECONDS._replace(
+    write="a number of seconds, more than 0 and at most 60",
+    is_valid=lambda value: _are_seconds(value) and 0 < value <= 60,
+)
 SIZES = ValueKind(
     'a size such as "2GiB", "512MiB" or a number of bytes',
     _is_size,
@@ -404,8 +432,38 @@ STORE = {
         BOOLEAN,
         meaning="Whether what was compiled is kept there. If false, it is only taken from there.",
     ),
+    "trusted_keys": Setting(
+        "store_trusted_keys",
+        TRUSTED_KEYS,
+        meaning=(
+            "Whose bytecode is taken from a store of another machine: the public keys that `pyctrigger store keygen` "
+            'prints, `"ed25519:"` and 44 characters, or files with such keys, one a line. What none of them has '
+            "signed counts as not there; without keys nothing is believed. A directory needs none."
+        ),
+    ),
+    "signing_key": Setting(
+        "store_signing_key",
+        FILE,
+        meaning=(
+            "The private key that `pyctrigger store push` signs with, in a file that only its owner can read. Other "
+            "commands never open it."
+        ),
+    ),
+    "password_file": Setting(
+        "store_password_file",
+        FILE,
+        meaning=("The password for a store of another machine: the first line of a file that only its owner can read."),
+    ),
     "max_size": Setting(
         "store_max_size", SIZES, meaning="How large the store may become; what was used least recently goes."
+    ),
+    "timeout": Setting(
+        "store_timeout",
+        FEW_SECONDS,
+        meaning=(
+            "How long a run may wait for a store of another machine, over all that it asks for and beyond the time for "
+            "compiling that it has saved. After that the run compiles what is left, and says so."
+        ),
     ),
 }
 

@@ -15,6 +15,8 @@ from pyctrigger.run.scope.settings import (
     DIRECTORIES,
     DIRECTORY,
     EPOCH,
+    FEW_SECONDS,
+    FILE,
     FLAVOUR,
     LEVELS,
     MODES,
@@ -25,6 +27,7 @@ from pyctrigger.run.scope.settings import (
     SIZES,
     TEXT,
     TEXTS,
+    TRUSTED_KEYS,
     ValueKind,
     one_of,
     whole_number,
@@ -33,6 +36,7 @@ from pyctrigger.run.scope.settings import (
 COLOURS = one_of("red", "blue", "green")
 FEW = whole_number(1, 3)
 EXECUTABLE = FLAVOUR["executable"].kind
+KEY = "ed25519:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
 
 #: A kind, what TOML or JSON has, and what it becomes.
 WRITTEN: list[tuple[ValueKind, Any, Any]] = [
@@ -54,6 +58,12 @@ WRITTEN: list[tuple[ValueKind, Any, Any]] = [
     (SECONDS, 2.5, 2.5),
     (SECONDS, 10**6, 1e6),
     (POSITIVE_SECONDS, 0.001, 0.001),
+    (FEW_SECONDS, 0.001, 0.001),
+    (FEW_SECONDS, 60, 60.0),
+    (FILE, "", ""),
+    (FILE, "/etc/key", "/etc/key"),
+    (TRUSTED_KEYS, [], ()),
+    (TRUSTED_KEYS, ["/keys", KEY], ("/keys", KEY)),
     (SIZES, 0, 0),
     (SIZES, 512, 512),
     (SIZES, (1 << 63) - 1, (1 << 63) - 1),
@@ -77,6 +87,7 @@ def test_what_may_be_written(kind: ValueKind, value: object, expected: object) -
 
 LEVEL_WORDS = "write a list of optimization levels, such as [0, 1, 2]"
 SIZE_WORDS = 'write a size such as "2GiB", "512MiB" or a number of bytes'
+KEY_WORDS = 'write a list of public keys and absolute paths, such as ["/etc/pyctrigger.keys"]'
 COLOUR_WORDS = 'write one of "red", "blue", "green"'
 #: A kind, what it can't have, and what is said.
 WRONGLY_WRITTEN: list[tuple[ValueKind, Any, str]] = [
@@ -108,6 +119,15 @@ WRONGLY_WRITTEN: list[tuple[ValueKind, Any, str]] = [
     (SECONDS, True, "write a number of seconds, 0 or more"),
     (SECONDS, float("nan"), "write a number of seconds, 0 or more"),
     (SECONDS, "5", "write a number of seconds, 0 or more"),
+    (FEW_SECONDS, 0, "write a number of seconds, more than 0 and at most 60"),
+    (FEW_SECONDS, 60.1, "write a number of seconds, more than 0 and at most 60"),
+    (FEW_SECONDS, True, "write a number of seconds, more than 0 and at most 60"),
+    (FILE, "key", 'write "" or an absolute path'),
+    (FILE, "/a\0b", 'write "" or an absolute path'),
+    (TRUSTED_KEYS, KEY, KEY_WORDS),
+    (TRUSTED_KEYS, ["keys"], KEY_WORDS),
+    (TRUSTED_KEYS, [KEY[8:]], KEY_WORDS),
+    (TRUSTED_KEYS, [KEY, ""], KEY_WORDS),
     (SIZES, -1, SIZE_WORDS),
     (SIZES, 1 << 63, SIZE_WORDS),
     (SIZES, "2 XiB", SIZE_WORDS),
@@ -129,6 +149,16 @@ def test_what_may_not_be_written(kind: ValueKind, value: object, message: str) -
     with pytest.raises(ValueError, match=r"^write ") as caught:
         kind.convert(value)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [("ed25519:", "it isn't a public key"), (f"ed25519:{'A' * 43}=", "anybody can sign for this key")],
+)
+def test_a_key_that_is_none(key: str, message: str) -> None:
+    """The configuration is wrong at once, not when a store is first asked."""
+    with pytest.raises(ValueError, match=f"^{message}"):
+        TRUSTED_KEYS.convert([KEY, key])
 
 
 #: A kind, a word of the command line, and its value.
