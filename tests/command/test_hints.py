@@ -98,7 +98,8 @@ def words(newest: Interpreter, tmp_path_factory: pytest.TempPathFactory) -> dict
         write_tree(top / name / packages, {"m.py": ""})
     root = make_root(top / "root", newest)
     (source,) = root.rglob("module.py")
-    places = {name: f"{top}/{name}" for name in ("plain", "site", "venv", "other", "root")}
+    write_tree(top, {"stored": f'[store]\nurl = "{top}/store"\n'})
+    places = {name: f"{top}/{name}" for name in ("plain", "site", "venv", "other", "root", "stored")}
     return {
         **places,
         "python": newest.path,
@@ -132,6 +133,7 @@ _PLACES = {
     "/srv/repository": "{site}",
     "/usr/lib/python3/dist-packages/six.py": "{venv}/{packages}/m.py",
     "/usr/lib/python3/dist-packages/__pycache__/six.cpython-311.pyc": "{venv}/{packages}/__pycache__/m.{tag}.pyc",
+    "/etc/pyctrigger.pem": "{venv}/key.pem",
     " requests": " m",
     " > ~/.config/fish/completions/pyctrigger.fish": "",
     'eval "$(pyctrigger completion bash)"': "pyctrigger completion bash",
@@ -150,6 +152,8 @@ def test_the_examples_of_a_help_do_something(pyctrigger: Command, words: dict[st
         rest += ["--prefix", words["venv"]]
     if verb == "hooks":
         rest += ["--root", words["root"]]
+    if verb == "store" and "keygen" not in rest:
+        rest += ["--config", words["stored"]]
     pyctrigger.text("run", "--prefix", words["venv"])
 
     done = pyctrigger.text(verb, *rest)

@@ -196,6 +196,9 @@ OWN = {
     ("history", "--json"): Row("--json", _STATE),
     ("history", "--color"): Row("--color always", _STATE),
     ("hooks", "--color"): Row("--color always", "list --manager apk --python nonsense "),
+    ("store", "--config"): Row("--config {top}/stored.toml", "status "),
+    ("store", "--json"): Row("--json", "status --config {top}/stored.toml "),
+    ("store", "--color"): Row("--color always", "status x "),
     ("completion", "--json"): Row("--json", "bash "),
     ("completion", "--color"): Row("--color always", "nonsense "),
 }
@@ -252,7 +255,12 @@ def template(newest: Interpreter, interpreters: list[Interpreter], tmp_path_fact
     write_tree(top, {"list": f"{top}/site/other\n", "list0": f"{top}/site/other\0{top}/site/package\0"})
     write_tree(
         top,
-        {"relative": "site/package\n", "wrong.toml": "nonsense = 1\n", "hasty.toml": "[defaults]\nlock_timeout = 0\n"},
+        {
+            "stored.toml": f'[store]\nurl = "{top}/none"\n',
+            "relative": "site/package\n",
+            "wrong.toml": "nonsense = 1\n",
+            "hasty.toml": "[defaults]\nlock_timeout = 0\n",
+        },
     )
     write_tree(top / "lib", {"measured.py": "x = 1\n"})
     write_tree(top / "taken/etc/apk/commit_hooks.d", {f"pyctrigger-{newest.flavour}": "somebody's\n"})
@@ -301,7 +309,7 @@ class Stages:
 
     def of(self, verb: str) -> Stage:
         """The one for a verb."""
-        if verb in (*LOOKING, "doctor", "history", "completion", "audit", "measure"):
+        if verb in (*LOOKING, "doctor", "history", "store", "completion", "audit", "measure"):
             return self._template
         shutil.rmtree(self._top, ignore_errors=True)
         shutil.copytree(self._template.top, self._top, symlinks=True)
@@ -468,7 +476,7 @@ def test_said_twice_verbose_shows_where_a_defect_is(
         raise ZeroDivisionError
 
     monkeypatch.setattr(sys.modules["pyctrigger.cli.main"], "find_verb", lambda _: Verb("", fail))
-    arguments = {"hooks": ["list"], "completion": ["bash"], "audit": ["x"]}.get(verb, [])
+    arguments = {"hooks": ["list"], "store": ["status"], "completion": ["bash"], "audit": ["x"]}.get(verb, [])
 
     said = []
     for verbosity in ([], ["-vv"]):

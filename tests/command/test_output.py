@@ -149,6 +149,7 @@ TABLES = [
     ("explain", "."),
     ("hooks", "list", "--manager", "dpkg"),
     ("doctor",),
+    ("store", "status"),
     ("purge", "--dry-run"),
 ]
 
@@ -170,10 +171,13 @@ def test_every_table_has_one_content(
         words += ["--python", newest.path, "--root", str(tmp_path)]
     elif verb == "doctor":
         words += ["--state-dir", str(tmp_path / "state")]  # nothing in it has an age
+    elif verb == "store":
+        (tmp_path / "stored.toml").write_text(f'[store]\nurl = "{tmp_path}/none"\n')
+        words += ["--config", str(tmp_path / "stored.toml")]
     else:
         words += ["--state-dir", str(state)]
         words += [] if verb == "history" else ["--python", newest.path, "--site-dir", str(site)]
-    words += [] if verb in ("history", "hooks", "which", "doctor") else ["--no-progress"]
+    words += [] if verb in ("history", "hooks", "which", "doctor", "store") else ["--no-progress"]
 
     plain, complaints = on_pipe(*PROGRAM, verb, *words)
     drawn = on_terminal(*PROGRAM, verb, *words, columns=1000)
@@ -185,7 +189,7 @@ def test_every_table_has_one_content(
     lines = _ESCAPES.sub("", drawn).splitlines()
     cells = [line.split() for line in lines if not line or set(line) - set("─ ")]
     assert [line.split() for line in plain.splitlines()] == cells
-    assert ("─" in drawn) is (verb not in ("explain", "doctor"))  # whose tables have no headers
+    assert ("─" in drawn) is (verb not in ("explain", "doctor", "store"))  # whose tables have no headers
 
 
 def test_all_tables_are_drawn_in_one_way() -> None:

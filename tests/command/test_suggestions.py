@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 #: What a verb can't be called without.
-REQUIRED = {"audit": ["x.whl"], "hooks": ["list"], "completion": ["bash"]}
+REQUIRED = {"audit": ["x.whl"], "hooks": ["list"], "store": ["status"], "completion": ["bash"]}
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -137,6 +137,12 @@ class _Day:
         (self._top / "bad.toml").write_text("jobs = 1\n")
         self._do("doctor", "--config", self._top / "bad.toml")  # something is to be done
         self._do("completion", "bash")
+        (self._top / "stored.toml").write_text(f'[store]\nurl = "{self._top}/store"\n')
+        stored = ["--config", str(self._top / "stored.toml")]
+        (self._site / "p/good.py").write_text("x = 123\n")
+        self._do("run", *self._scope, *stored)
+        for action in ("status", "gc", "keygen"):
+            self._do("store", action, *([self._top / "key.pem"] if action == "keygen" else []), *stored)
 
 
 def test_every_key_is_documented(documents: Documents) -> None:

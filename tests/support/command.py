@@ -23,7 +23,7 @@ Argument = Union[str, bytes, "os.PathLike[str]"]
 _PROGRAM = [sys.executable, "-m", "pyctrigger"]
 
 #: Verbs that have no option for it.
-KEEP_NO_STATE = ("audit", "completion", "hooks", "measure")
+KEEP_NO_STATE = ("audit", "completion", "hooks", "measure", "store")
 #: Seconds. A run that takes longer hangs.
 PATIENCE = 300
 #: What needs more memory than `leave_little_memory` leaves, and far less than our own limit.

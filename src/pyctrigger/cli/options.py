@@ -24,14 +24,23 @@ from .commands import Verb
 
 #: In the order of the help, after a verb's own options.
 _GROUPS = ("transaction", "paths", "scope", "bytecode", "running", "output")
-_EVERY = (*SERVE, "doctor", "history", "audit", "measure", "hooks", "completion")
+_EVERY = (*SERVE, "doctor", "history", "store", "audit", "measure", "hooks", "completion")
 #: What -v shows, by verb. With -vv each verb shows the traceback of a defect.
 _VERBOSE = {
     WRITE: "list each file; -vv: with the reason",
     ("status",): "also show zeros",
     ("audit",): "list all findings",
     ("measure",): "show each run",
-    ("verify", "explain", "which", "doctor", "history", "hooks", "completion"): "-vv: show the traceback of a defect",
+    (
+        "verify",
+        "explain",
+        "which",
+        "doctor",
+        "history",
+        "store",
+        "hooks",
+        "completion",
+    ): "-vv: show the traceback of a defect",
 }
 #: Options that aren't part of a request.
 _OTHERS = (

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/pyctrigger
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_pyctrigger_subparsers=(run repair verify sweep purge status doctor explain which history audit measure hooks completion)
+_shtab_pyctrigger_subparsers=(run repair verify sweep purge status doctor explain which history store audit measure hooks completion)
 
 _shtab_pyctrigger_run_option_strings=(-h --help --proof --event --manager --paths-from --null --python --root --trust-root --site-dir --prefix --prefix-below --stdlib --pycache-prefix --exclude --optimize --invalidation-mode --source-date-epoch --hook --defer --jobs --lock-timeout --state-dir --stateless --config --dry-run --json -q --quiet -v --verbose --no-progress --color)
 _shtab_pyctrigger_repair_option_strings=(-h --help --paths-from --null --python --root --trust-root --site-dir --prefix --prefix-below --stdlib --pycache-prefix --exclude --optimize --invalidation-mode --source-date-epoch --jobs --lock-timeout --state-dir --stateless --config --dry-run --json -q --quiet -v --verbose --no-progress --color)
@@ -17,6 +17,7 @@ _shtab_pyctrigger_doctor_option_strings=(-h --help --state-dir --config --json -
 _shtab_pyctrigger_explain_option_strings=(-h --help --paths-from --null --python --root --trust-root --site-dir --prefix --prefix-below --stdlib --pycache-prefix --exclude --optimize --invalidation-mode --source-date-epoch --state-dir --stateless --config --json -q --quiet -v --verbose --no-progress --color)
 _shtab_pyctrigger_which_option_strings=(-h --help --paths-from --null --python --root --trust-root --site-dir --prefix --prefix-below --stdlib --pycache-prefix --state-dir --stateless --config --json -q --quiet -v --verbose --color)
 _shtab_pyctrigger_history_option_strings=(-h --help --limit --failed --root --state-dir --json -v --verbose --color)
+_shtab_pyctrigger_store_option_strings=(-h --help --config --json -v --verbose --color)
 _shtab_pyctrigger_audit_option_strings=(-h --help --python --scheduler --needs-rebuild --null --format --timeout --max-size --jobs --config --json -q --quiet -v --verbose --no-progress --color)
 _shtab_pyctrigger_measure_option_strings=(-h --help --script --stdlib --stale --runs --timeout --python --site-dir --prefix --config --json -v --verbose --no-progress --color)
 _shtab_pyctrigger_hooks_option_strings=(-h --help --manager --force --python --root --site-dir --state-dir --stateless --dry-run --json -v --verbose --color)
@@ -109,6 +110,8 @@ _shtab_pyctrigger_which___state_dir_COMPGEN=_pyctrigger_dirs
 _shtab_pyctrigger_which___config_COMPGEN=_pyctrigger_files
 _shtab_pyctrigger_history___root_COMPGEN=_pyctrigger_dirs
 _shtab_pyctrigger_history___state_dir_COMPGEN=_pyctrigger_dirs
+_shtab_pyctrigger_store_pos_1_COMPGEN=_pyctrigger_files
+_shtab_pyctrigger_store___config_COMPGEN=_pyctrigger_files
 _shtab_pyctrigger_audit___python_COMPGEN=_pyctrigger_flavours_or_file
 _shtab_pyctrigger_audit___config_COMPGEN=_pyctrigger_files
 _shtab_pyctrigger_measure___script_COMPGEN=_pyctrigger_files
@@ -146,6 +149,8 @@ _shtab_pyctrigger_explain___invalidation_mode_choices=(timestamp checked-hash un
 _shtab_pyctrigger_explain___color_choices=(auto always never)
 _shtab_pyctrigger_which___color_choices=(auto always never)
 _shtab_pyctrigger_history___color_choices=(auto always never)
+_shtab_pyctrigger_store_pos_0_choices=(status gc keygen)
+_shtab_pyctrigger_store___color_choices=(auto always never)
 _shtab_pyctrigger_audit___format_choices=(text jsonl csv)
 _shtab_pyctrigger_audit___color_choices=(auto always never)
 _shtab_pyctrigger_measure___stale_choices=(magic mtime hash)
@@ -155,7 +160,7 @@ _shtab_pyctrigger_hooks___manager_choices=(pkg dpkg rpm pacman apk sh)
 _shtab_pyctrigger_hooks___color_choices=(auto always never)
 _shtab_pyctrigger_completion_pos_0_choices=(bash zsh fish)
 _shtab_pyctrigger_completion___color_choices=(auto always never)
-_shtab_pyctrigger_pos_0_choices=(run repair verify sweep purge status doctor explain which history audit measure hooks completion)
+_shtab_pyctrigger_pos_0_choices=(run repair verify sweep purge status doctor explain which history store audit measure hooks completion)
 
 _shtab_pyctrigger_run_pos_0_nargs='*'
 _shtab_pyctrigger_run__h_nargs=0
@@ -284,6 +289,12 @@ _shtab_pyctrigger_history___failed_nargs=0
 _shtab_pyctrigger_history___json_nargs=0
 _shtab_pyctrigger_history__v_nargs=0
 _shtab_pyctrigger_history___verbose_nargs=0
+_shtab_pyctrigger_store_pos_1_nargs='*'
+_shtab_pyctrigger_store__h_nargs=0
+_shtab_pyctrigger_store___help_nargs=0
+_shtab_pyctrigger_store___json_nargs=0
+_shtab_pyctrigger_store__v_nargs=0
+_shtab_pyctrigger_store___verbose_nargs=0
 _shtab_pyctrigger_audit_pos_0_nargs=+
 _shtab_pyctrigger_audit__h_nargs=0
 _shtab_pyctrigger_audit___help_nargs=0

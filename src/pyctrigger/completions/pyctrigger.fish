@@ -70,7 +70,7 @@ function _shtab_pyctrigger_using
   test "$_shtab_pyctrigger_cmdpath" = "$argv"
 end
 
-set -g _shtab_pyctrigger_commands run repair verify sweep purge status doctor explain which history audit measure hooks completion
+set -g _shtab_pyctrigger_commands run repair verify sweep purge status doctor explain which history store audit measure hooks completion
 set -g _shtab_pyctrigger_opts_with_value --against --cache-tag --color --config --critical --event --exclude --failure-age --format --invalidation-mode --jobs --limit --lock-timeout --manager --max-size --optimize --paths-from --prefix --prefix-below --proof --pycache-prefix --python --root --runs --scheduler --script --site-dir --source-date-epoch --stale --state-dir --timeout --warning
 
 complete -c pyctrigger -e
@@ -310,6 +310,14 @@ complete -c pyctrigger -n '_shtab_pyctrigger_using history' -l state-dir -xka "(
 complete -c pyctrigger -n '_shtab_pyctrigger_using history' -l json -d 'print one JSON object'
 complete -c pyctrigger -n '_shtab_pyctrigger_using history' -s v -l verbose -d '-vv: show the traceback of a defect'
 complete -c pyctrigger -n '_shtab_pyctrigger_using history' -l color -xka "auto always never" -d 'when to use colour; auto: on a terminal (default)'
+complete -c pyctrigger -n '_shtab_pyctrigger_using; and test $_shtab_pyctrigger_npos -eq 0' -a store -d 'show what a store of bytecode has, clean it up, or make a key that signs'
+complete -c pyctrigger -n '_shtab_pyctrigger_using store' -s h -l help -d 'show this help message and exit'
+complete -c pyctrigger -n '_shtab_pyctrigger_using store' -l config -xka "(__pyctrigger_files)" -d 'the configuration file'
+complete -c pyctrigger -n '_shtab_pyctrigger_using store' -l json -d 'print one JSON object'
+complete -c pyctrigger -n '_shtab_pyctrigger_using store' -s v -l verbose -d '-vv: show the traceback of a defect'
+complete -c pyctrigger -n '_shtab_pyctrigger_using store' -l color -xka "auto always never" -d 'when to use colour; auto: on a terminal (default)'
+complete -c pyctrigger -n '_shtab_pyctrigger_using store; and test $_shtab_pyctrigger_npos -eq 0' -ka "status gc keygen" -d 'what to do; gc: check everything, and remove what is old'
+complete -c pyctrigger -n '_shtab_pyctrigger_using store; and test $_shtab_pyctrigger_npos -ge 1' -ka "(__pyctrigger_files)" -d 'for keygen: the file for the private key (default: signing_key of the configuration)'
 complete -c pyctrigger -n '_shtab_pyctrigger_using; and test $_shtab_pyctrigger_npos -eq 0' -a audit -d 'find stale bytecode in packages that aren'"'"'t installed'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -s h -l help -d 'show this help message and exit'
 complete -c pyctrigger -n '_shtab_pyctrigger_using audit' -l python -xka "(__pyctrigger_flavours)" -d 'compare with this Python: 3.11, 3.13t, pypy3.11, py311 or a path'

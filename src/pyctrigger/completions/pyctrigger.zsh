@@ -21,6 +21,7 @@ _shtab_pyctrigger_commands() {
     repair:'check every file, trust no record, and fix what is wrong'
     run:'compile what changed, and remove bytecode whose source is gone'
     status:'show sources, bytecode, pending work and the lock'
+    store:'show what a store of bytecode has, clean it up, or make a key that signs'
     sweep:'remove bytecode whose source is gone, and temporary files of killed writers'
     verify:'report what is wrong with bytecode, and change nothing'
     which:'show where bytecode comes from: source, Python, level, state and package'
@@ -306,6 +307,19 @@ _shtab_pyctrigger_status_options=(
 # guard to ensure default positional specs are added only once per session
 _shtab_pyctrigger_status_defaults_added=0
 
+_shtab_pyctrigger_store_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--config=[the configuration file]:FILE:_files"
+  "--json[print one JSON object]"
+  "*"{-v,--verbose}"[-vv\: show the traceback of a defect]"
+  "--color=[when to use colour\; auto\: on a terminal (default)]:color:(auto always never)"
+  ":what to do\; gc\: check everything, and remove what is old:(status gc keygen)"
+  "*:for keygen\: the file for the private key (default\: signing_key of the configuration):_files"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_pyctrigger_store_defaults_added=0
+
 _shtab_pyctrigger_sweep_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--paths-from=[read more PATHs from FILE, one per line\; -\: standard input]:FILE:_files"
@@ -422,6 +436,7 @@ _shtab_pyctrigger() {
         repair) _arguments -C -s $_shtab_pyctrigger_repair_options ;;
         run) _arguments -C -s $_shtab_pyctrigger_run_options ;;
         status) _arguments -C -s $_shtab_pyctrigger_status_options ;;
+        store) _arguments -C -s $_shtab_pyctrigger_store_options ;;
         sweep) _arguments -C -s $_shtab_pyctrigger_sweep_options ;;
         verify) _arguments -C -s $_shtab_pyctrigger_verify_options ;;
         which) _arguments -C -s $_shtab_pyctrigger_which_options ;;

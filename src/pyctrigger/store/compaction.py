@@ -66,6 +66,8 @@ class Compacted(NamedTuple):
     """Containers that were too old."""
     damaged: int = 0
     """Containers that could not be believed."""
+    is_done: bool = True
+    """Whether it was looked through; else another process was doing that."""
 
 
 class _Place(NamedTuple):
@@ -103,7 +105,7 @@ def compact(directory: int, limits: StoreLimits, mode: int) -> Compacted:
     size = measure(directory)
     with lock(directory, limits.patience) as is_locked:
         if not is_locked:
-            return Compacted(size, size <= limits.size)
+            return Compacted(size, size <= limits.size, is_done=False)
         work = _Compaction(directory, limits, mode)
         try:
             work.run(size)

@@ -347,7 +347,9 @@ def open_local(path: str, *, create: bool = False, writes: bool = True, max_size
     """
     from ..interpreter.trust import require_own  # root asks it of all directories above
 
-    if create and not os.path.lexists(path):
+    if not os.path.lexists(path):
+        if not create:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         require_own(os.path.dirname(os.path.abspath(path)), "store")
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)

@@ -12,20 +12,25 @@ from .local import LocalStore, open_local
 LOCAL, _NAME = "local", "store"
 
 
+def local_path(url: str) -> str | None:
+    """Returns the directory of a local store; None for an account without a cache directory."""
+    if url != LOCAL:
+        return url
+    above = cache_directory()
+    return None if above is None else os.path.join(above, _NAME)
+
+
 def open_backend(url: str, *, writes: bool, max_size: int) -> tuple[LocalStore | None, str | None]:
     """Open the store that `url` names, and make it if it is to be written; None for one that doesn't exist.
 
     Returns also why it can't be used.
     """
-    path = url
+    path = local_path(url)
+    if path is None:
+        return None, "the store can't be used: this account has no cache directory"
     try:
-        if url == LOCAL:
-            above = cache_directory()
-            if above is None:
-                return None, "the store can't be used: this account has no cache directory"
-            path = os.path.join(above, _NAME)
-            if writes:
-                make_own(above)
+        if url == LOCAL and writes:
+            make_own(os.path.dirname(path))
         return open_local(path, create=writes, writes=writes, max_size=max_size), None
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not writes:

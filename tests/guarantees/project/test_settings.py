@@ -78,8 +78,8 @@ def test_a_setting_is_a_row_and_a_field(tmp_path: Path) -> None:
     made = json.loads(subprocess.check_output([sys.executable, "-B", "-c", program], text=True))
 
     assert made.pop("not an option of") == [
-        *("repair", "verify", "sweep", "purge", "status", "doctor", "explain", "which", "history", "audit"),
-        *("measure", "hooks", "completion"),
+        *("repair", "verify", "sweep", "purge", "status", "doctor", "explain", "which", "history", "store"),
+        *("audit", "measure", "hooks", "completion"),
     ]
     assert made == {
         "option": ["--paint N"],

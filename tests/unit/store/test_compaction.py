@@ -202,8 +202,10 @@ def test_nobody_waits_for_the_lock(place: Path) -> None:
     with lock(directory) as first, lock(directory) as second:
         assert (True, False) == (first, second)
         begun = time.monotonic()
-        assert Compacted(measure(directory), False) == compact(directory, StoreLimits(10), 0o600)
-        assert Compacted(measure(directory), True) == compact(directory, StoreLimits(ROOM, patience=0.2), 0o600)
+        assert Compacted(measure(directory), False, is_done=False) == compact(directory, StoreLimits(10), 0o600)
+        assert Compacted(measure(directory), True, is_done=False) == compact(
+            directory, StoreLimits(ROOM, patience=0.2), 0o600
+        )
         assert 0.2 <= time.monotonic() - begun < 5
     os.close(directory)
     assert [0] == found_in(place, [0])

@@ -29,6 +29,7 @@ VERBS = (
     "explain",
     "which",
     "history",
+    "store",
     "audit",
     "measure",
     "hooks",

@@ -400,7 +400,7 @@ SETTINGS = (
     ),
     Setting("state_dir", PATH, "the directory for state", (*SERVE, "doctor", "history", "hooks")),
     Setting("stateless", BOOLEAN, "keep no state and take no lock", (*SERVE, "hooks")),
-    Setting("config", PATH, "the configuration file", (*SERVE, "doctor", "audit", "measure"), value="FILE"),
+    Setting("config", PATH, "the configuration file", (*SERVE, "store", "doctor", "audit", "measure"), value="FILE"),
     Setting("dry_run", BOOLEAN, "show what would be done, and do nothing", (*WRITE, "hooks")),
 )
 
