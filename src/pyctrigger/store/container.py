@@ -22,6 +22,8 @@ from .holes import KINDS, OpenCode
 _HEAD = struct.Struct("<BB32sI16sIII")
 _DIGEST_SIZE = 32
 _HOLE_SIZE = 5
+#: In the place of an origin, of code that is never passed on: who may read its source is its own store's matter.
+NO_ORIGIN = bytes(16)
 #: In the place of a twin, if there is code.
 _NO_TWIN = 0xFF
 _MAX_LEVEL = 2
@@ -64,7 +66,7 @@ class StoredCode(NamedTuple):
     """The level that has the same code, if `code` is None."""
     microseconds: int = 0
     """How long compiling it took."""
-    origin: bytes = bytes(16)
+    origin: bytes = NO_ORIGIN
     """Which installation compiled it."""
 
     @property

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ..workers import wire
-from .container import Flaw, StoredCode
+from .container import NO_ORIGIN, Flaw, StoredCode
 from .holes import FileName, OpenCode, cut, fill, new_stand_in
 from .key import CodeKeys
 
@@ -91,15 +91,18 @@ class Exchange:
             last = code
         return wire.Compiled(bytes(8), tuple(answers))
 
-    def keep(self, digest: bytes, levels: Sequence[int], path: bytes, answer: wire.Compiled) -> wire.Compiled | None:
+    def keep(
+        self, digest: bytes, levels: Sequence[int], path: bytes, answer: wire.Compiled, *, is_public: bool = True
+    ) -> wire.Compiled | None:
         """Keep what a worker has answered for `name_for(path)`. Returns the answer for the file itself.
 
-        None if only a worker can say what that is.
+        None if only a worker can say what that is. What isn't public is never passed on.
         """
         if not self._renames:
             return answer
         name, answers, kept = FileName(path), list[wire.LevelAnswer](), list[StoredCode]()
         twin, is_usable = -1, True
+        origin = self._backend.origin if is_public else NO_ORIGIN
         for level, each in zip(levels, answer.levels):
             code = body = None
             if each.state == wire.BODY:
@@ -111,7 +114,7 @@ class Exchange:
                     is_usable = False
             if twin >= 0 and each.state in (wire.BODY, wire.TWIN):
                 key = self._keys.of(digest, level)
-                kept.append(StoredCode(key, code, 0 if code else twin, each.microseconds, self._backend.origin))
+                kept.append(StoredCode(key, code, 0 if code else twin, each.microseconds, origin))
             answers.append(each if body is None else each._replace(body=body))
         self._backend.put(kept)
         return answer._replace(levels=tuple(answers)) if is_usable else None

@@ -18,14 +18,14 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple, Union
 
 from ..errors import RefusedError
 from ..tree.opened import writers_beside_root
 from .compaction import Compacted, StoreLimits, compact, lock, measure
-from .container import LARGEST_PAYLOAD, SMALLEST_CONTAINER, Flaw, StoredCode, pack, unpack
+from .container import LARGEST_PAYLOAD, NO_ORIGIN, SMALLEST_CONTAINER, Flaw, StoredCode, pack, unpack
 from .segments import INDEX, Segment, SegmentWriter, list_segments, open_own, write_whole
 
 #: Seconds between two looks at what others have published, and between two publications of our own.
@@ -111,7 +111,7 @@ class LocalStore:
                         write_whole(_ORIGIN, self._directory, self._mode, os.urandom(_ORIGIN_SIZE))
         except OSError:
             pass
-        return bytes(_ORIGIN_SIZE)
+        return NO_ORIGIN
 
     def _has_origin(self) -> bool:
         """Whether another process was faster."""
@@ -144,6 +144,15 @@ class LocalStore:
             else:
                 self._hits += 1
         return found
+
+    def keys(self) -> Iterator[bytes]:
+        """Yields the key of all that has been published, once each. Raises OSError."""
+        self._open_segments()
+        segments = list(self._segments)
+        for number, segment in enumerate(segments):
+            for record in segment.records():
+                if not any(earlier.find(record.key) for earlier in segments[:number]):
+                    yield record.key
 
     def _find(self, key: bytes, largest: int) -> Found:
         flaw = None

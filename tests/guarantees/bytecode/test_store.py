@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from children import public_directory
 from large_trees import bulk
 from packages import pycs_below, write_tree
+from pyctrigger.store.container import NO_ORIGIN, StoredCode
+from pyctrigger.store.local import open_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,6 +220,21 @@ def test_what_not_everybody_may_read_stays_private(shop: Shop, mode: int, stored
     open_above = all(path.stat().st_mode & 0o005 == 0o005 for path in shop.top.parents)
     expected = stored if open_above or mode == 0o700 else 0
     assert (COUNT - expected, expected) == counts(last)
+
+
+def test_what_not_everybody_may_read_is_never_passed_on(pyctrigger: Command, newest: Interpreter) -> None:
+    """A store of our own keeps it, without an origin: a push sends what has that of the store."""
+    with public_directory() as top:
+        shop = Shop(pyctrigger, newest, top)
+        tree = shop.tree("tree", {"open.py": "a = 1\n", "closed.py": "b = 1\n", "below/open.py": "c = 1\n"})
+        (tree / "closed.py").chmod(0o640)
+        (tree / "below").chmod(0o750)
+        assert (3, 0) == counts(shop.run(tree))
+        with open_local(str(shop.store), writes=False) as store:
+            found = store.get(list(store.keys()))
+            origins = sorted(each.origin for each in found if isinstance(each, StoredCode))
+            assert [NO_ORIGIN, NO_ORIGIN, store.origin] == origins
+            assert NO_ORIGIN != store.origin
 
 
 def test_a_store_that_is_only_read_gets_nothing(shop: Shop) -> None:

@@ -3,6 +3,8 @@
 A source that not everybody may read isn't asked for, nor kept, in a store that others may enter. Code is kept only of
 trees of our own: the worker of another account's tree may be in the hands of that account. What a repair writes was
 compiled by itself.
+
+What is kept of such a source in a store of our own is never passed on to another one.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ class StoreClient:
 
     def keep(self, source: SourceRead, answer: wire.Compiled) -> wire.Compiled | None:
         """Keep what a worker has answered for another name. Returns the answer for its own; None: ask with that."""
-        return self._exchange.keep(source.whole_digest, _levels_of(source), os.fsencode(source.path), answer)
+        path, levels, is_public = os.fsencode(source.path), _levels_of(source), self._is_public(source)
+        return self._exchange.keep(source.whole_digest, levels, path, answer, is_public=is_public)
 
     def take_notices(self) -> list[str]:
         """Returns what is to be said of it, once."""
@@ -78,8 +81,11 @@ class StoreClient:
 
     def _may_pass(self, source: SourceRead) -> bool:
         """Whether a store may have what is in this source, or learn that it is here."""
-        if self._backend.is_private and source.place.layout.sources.owner == os.geteuid():
-            return True
+        is_own = source.place.layout.sources.owner == os.geteuid()
+        return (self._backend.is_private and is_own) or self._is_public(source)
+
+    def _is_public(self, source: SourceRead) -> bool:
+        """Whether everybody may read this source."""
         status, acl, directory = source.text.rights
         if not Grants.of(status, acl, READ).keeps_nobody_out:
             return False
