@@ -31,6 +31,8 @@ RARE = {
     *(f"runs[].status.lock.{key}" for key in ("pid", "command", "since")),
     # Bytecode of a package manager's (test_ownership).
     *(f"explanations[].owner.{key}" for key in ("manager", "package")),
+    # Other code than the source's, in a store (test_store).
+    *(f"runs[].findings[].{key}" for key in ("store", "signer")),
     # Zstandard that nothing here can read (test_audit).
     "archives[].failure.mend",
 }

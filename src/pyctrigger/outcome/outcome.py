@@ -55,6 +55,10 @@ class Finding(NamedTuple):
     """Reported before, or harmless, and so no reason for exit code 1."""
     reason: str | None = None
     """Why, in a sentence."""
+    store: str | None = None
+    """The store that the code of a pyc came from, if it did."""
+    signer: str | None = None
+    """Who signed it there."""
 
 
 class Link(NamedTuple):

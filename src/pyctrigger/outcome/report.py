@@ -227,7 +227,10 @@ def _finding(finding: Finding) -> dict[str, Any]:
     from .states import why  # nobody pays for it who found nothing
 
     paths = {**path_fields("pyc", finding.pyc), **path_fields("source", finding.source)}
-    return {"kind": finding.kind, **paths, "reason": why(finding)}
+    fields: dict[str, Any] = {"kind": finding.kind, **paths, "reason": why(finding)}
+    if finding.store is not None:
+        fields.update(reason=printable(fields["reason"]), store=printable(finding.store), signer=finding.signer)
+    return fields
 
 
 def _action(action: Action) -> dict[str, Any]:

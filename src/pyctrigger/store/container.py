@@ -68,6 +68,8 @@ class StoredCode(NamedTuple):
     """How long compiling it took."""
     origin: bytes = NO_ORIGIN
     """Which installation compiled it."""
+    signer: bytes = b""
+    """The public key of who has signed it, where it was kept elsewhere: no part of the container."""
 
     @property
     def size(self) -> int:
@@ -80,7 +82,7 @@ Unpacked = Union[StoredCode, Flaw]
 
 def pack(entry: StoredCode, packing: Packing = Packing.NONE) -> bytes:
     """Returns the container of an entry. Raises ImportError if this Python can't pack it so."""
-    key, code, twin, microseconds, origin = entry
+    key, code, twin, microseconds, origin, _ = entry
     payload, holes = b"", 0
     if code is not None:
         holes, twin = len(code.places), _NO_TWIN

@@ -1,6 +1,6 @@
 """What a run asks of a store and gives to it: the answers of workers, at several levels, for a file of some name.
 
-    found = exchange.find(digest, levels, path, largest)      instead of asking a worker
+    taken = exchange.find(digest, levels, path, largest)      taken.answer: instead of asking a worker
     request = wire.request(levels, exchange.name_for(path), source)
     answer = exchange.keep(digest, levels, path, answer)      None: ask again, with its own name
 
@@ -11,20 +11,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..workers import wire
 from .container import NO_ORIGIN, Flaw, StoredCode
 from .holes import FileName, OpenCode, cut, fill, new_stand_in
 from .key import CodeKeys
+from .signing import public_text
 
 #: Why code wasn't kept, or was found and can't be used.
 NOT_WRITTEN_AS_EXPECTED, NAMES_ITSELF = "not written as expected", "names itself"
 NO_SUCH_TWIN, TOO_LONG = "twin of no level", "too long with its name"
 
 
+class Taken(NamedTuple):
+    """What a store has for a source."""
+
+    answer: wire.Compiled
+    """As a worker would answer."""
+    signers: tuple[str, ...]
+    """The public key of who signed the code of each level; nothing for what was kept on this machine."""
+
+
 class Backend(Protocol):
     """Where code is kept."""
+
+    @property
+    def name(self) -> str:
+        """What it is called, without any secret."""
 
     @property
     def is_writable(self) -> bool:
@@ -57,8 +71,8 @@ class Exchange:
         """Returns the file name to compile a source with."""
         return self._stand_in if self._renames else path
 
-    def find(self, digest: bytes, levels: Sequence[int], path: bytes, largest: int) -> wire.Compiled | None:
-        """Returns what a worker would answer for a source with this SHA-256, or None if not all of it is kept.
+    def find(self, digest: bytes, levels: Sequence[int], path: bytes, largest: int) -> Taken | None:
+        """Returns what is kept of a source with this SHA-256, or None if not all of it is.
 
         `largest` bytes are the most that its code may have.
         """
@@ -74,9 +88,12 @@ class Exchange:
             wanted = [each.twin for level, each in found.items() if each.code is None and each.twin not in found][:1]
         name, answers = FileName(path), list[wire.LevelAnswer]()
         last: OpenCode | None = None
+        signers: list[str] = []
         for level in levels:
             kept = found[level]
-            code = kept.code or found[kept.twin].code
+            with_code = kept if kept.code else found[kept.twin]
+            code = with_code.code
+            signers.append(public_text(with_code.signer) if with_code.signer else "")
             if code is None:
                 self.refused[NO_SUCH_TWIN] += 1
                 return None
@@ -89,7 +106,7 @@ class Exchange:
                 return None
             answers.append(wire.LevelAnswer(wire.BODY, body, kept.microseconds))
             last = code
-        return wire.Compiled(bytes(8), tuple(answers))
+        return Taken(wire.Compiled(bytes(8), tuple(answers)), tuple(signers))
 
     def keep(
         self, digest: bytes, levels: Sequence[int], path: bytes, answer: wire.Compiled, *, is_public: bool = True

@@ -71,8 +71,10 @@ class StoreContents(NamedTuple):
 class LocalStore:
     """An open store. Closing it publishes what was put, and makes room. Not for several processes: fork, then open."""
 
-    def __init__(self, directory: int, *, writes: bool, max_size: int) -> None:
+    def __init__(self, directory: int, *, writes: bool, max_size: int, name: str = "") -> None:
         self._directory = directory
+        #: What it is called: its path.
+        self.name = name
         status = os.fstat(directory)
         #: Whether only its owner can enter it.
         self.is_private = not stat.S_IMODE(status.st_mode) & 0o077
@@ -373,7 +375,7 @@ def open_local(path: str, *, create: bool = False, writes: bool = True, max_size
         others = writers_beside_root(directory, status)
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or others:
             raise RefusedError(f"store {path} can be written by others", hint=f"chmod go-w {path}")
-        return LocalStore(directory, writes=writes, max_size=max_size)
+        return LocalStore(directory, writes=writes, max_size=max_size, name=path)
     except BaseException:
         os.close(directory)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from children import public_directory
 from large_trees import bulk
 from packages import pycs_below, write_tree
+from pyctrigger.interpreter.probe import probe
 from pyctrigger.store.container import NO_ORIGIN, StoredCode
+from pyctrigger.store.key import keys_of
 from pyctrigger.store.local import open_local
 
 if TYPE_CHECKING:
@@ -56,6 +59,11 @@ class Shop:
         scope = ["--python", self.python.path, "--site-dir", str(tree), "--state-dir", str(tree) + "-state"]
         config = ["--config", str(self.top / "config.toml")] if with_store else []
         return self.command.json(verb, *scope, *config, *options)
+
+    def explain(self, tree: Path, name: str) -> str:
+        """What is said of a source."""
+        scope = ["--python", self.python.path, "--site-dir", str(tree), "--state-dir", str(tree) + "-state"]
+        return self.command.text("explain", *scope, str(tree / name)).out
 
     def alone(self, tree: Path, *options: str) -> dict[str, bytes]:
         """What is in the pycs of a tree in the same place, if a run without a store writes them."""
@@ -235,6 +243,77 @@ def test_what_not_everybody_may_read_is_never_passed_on(pyctrigger: Command, new
             origins = sorted(each.origin for each in found if isinstance(each, StoredCode))
             assert [NO_ORIGIN, NO_ORIGIN, store.origin] == origins
             assert NO_ORIGIN != store.origin
+
+
+def poison(shop: Shop, victim: str, other: str) -> None:
+    """Let the store have, for one source's key, the code of another one: as whoever may write there could."""
+    keys = keys_of(probe(shop.python.path).interpreter)
+    assert keys is not None
+    of = {text: keys.of(hashlib.sha256(text.encode()).digest(), 0) for text in (victim, other)}
+    with open_local(str(shop.store)) as store:
+        (code,) = store.get([of[other]])
+        assert isinstance(code, StoredCode)
+    shutil.rmtree(shop.store)
+    with open_local(str(shop.store), create=True) as store:
+        store.put([code._replace(key=of[victim])])
+
+
+def test_poisoned_code_is_found_with_the_store_that_had_it(shop: Shop) -> None:
+    """By compiling again; `explain` knows beforehand; and a repair makes it right, and the store forgotten."""
+    sources = {"good.py": "secret = 1\n", "bad.py": "secret = 666\n"}
+    shop.run(shop.tree("first", sources))
+    poison(shop, sources["good.py"], sources["bad.py"])
+    tree = shop.tree("second", {**sources, "own.py": "x = 1\n"})
+    assert (2, 1) == counts(shop.run(tree))
+    origin = f"its code came from the store {shop.store}"
+
+    assert [] == shop.run(tree, verb="verify").findings  # which believes its records
+    (finding,) = shop.run(tree, "--compare-code", verb="verify").findings
+    assert ("mismatched", str(tree / "good.py")) == (finding["kind"], finding["source"])
+    assert f"its code isn't its source's; {origin}" == finding["reason"]
+    assert [str(shop.store), None] == [finding.get("store"), finding.get("signer", "")]
+    assert origin in shop.explain(tree, "good.py")
+    assert "from the store" not in shop.explain(tree, "own.py")
+    assert 1 == shop.run(tree, verb="status").document["runs"][0]["status"]["stored"]
+
+    assert 1 == shop.run(tree, verb="repair").counts["compiled"]
+    assert [] == shop.run(tree, "--compare-code", verb="verify").findings
+    assert "from the store" not in shop.explain(tree, "good.py")
+    assert 0 == shop.run(tree, verb="status").document["runs"][0]["status"]["stored"]
+
+
+def test_the_store_is_no_longer_named_once_somebody_else_has_changed_the_code(shop: Shop) -> None:
+    """What is there now isn't what it had."""
+    shop.run(shop.tree("first"))
+    tree = shop.tree("second")
+    shop.run(tree)
+    assert "from the store" in shop.explain(tree, "m.py")
+    (pyc,) = (tree / "__pycache__").glob("m.*.pyc")
+    other = next((tree / "p/__pycache__").glob("a.*.pyc"))
+    pyc.write_bytes(pyc.read_bytes()[:16] + other.read_bytes()[16:])
+    (finding,) = (each for each in shop.run(tree, "--compare-code", verb="verify").findings if each["pyc"] == str(pyc))
+    assert ("mismatched", None) == (finding["kind"], finding.get("store"))
+    assert "from the store" not in shop.explain(tree, "m.py")
+
+
+def test_code_keeps_its_store_when_only_times_change(shop: Shop) -> None:
+    """It gets another header then."""
+    shop.run(shop.tree("first"))
+    tree = shop.tree("second")
+    shop.run(tree)
+    os.utime(tree / "m.py", (10**9, 10**9))
+    assert 1 == shop.run(tree).counts["refreshed"]
+    assert "from the store" in shop.explain(tree, "m.py")
+
+
+def test_what_was_stored_is_in_the_history(shop: Shop) -> None:
+    """Beside what was compiled."""
+    shop.run(shop.tree("first"))
+    tree = shop.tree("second")
+    shop.run(tree)
+    history = shop.command.json("history", "--state-dir", str(tree) + "-state").document["history"]
+    assert COUNT == history[0]["flavours"][0]["counts"]["stored"]
+    assert f"{COUNT} stored" in shop.command.text("history", "last", "--state-dir", str(tree) + "-state").out
 
 
 def test_a_store_that_is_only_read_gets_nothing(shop: Shop) -> None:

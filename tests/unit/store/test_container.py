@@ -71,9 +71,9 @@ def with_payload(payload: bytes, packing: Packing, size: int, holes: int = 1) ->
 
 @given(st.one_of(with_code, twins), st.sampled_from(packings()))
 def test_what_goes_in_comes_out(entry: StoredCode, packing: Packing) -> None:
-    """Whole, in each packing; a twin has no code, so nothing is packed."""
+    """Whole, in each packing, but for who signed it; a twin has no code, so nothing is packed."""
     packing = packing if entry.code else Packing.NONE
-    assert entry == unpack(pack(entry, packing), entry.key)
+    assert entry._replace(signer=b"") == unpack(pack(entry, packing), entry.key)
 
 
 def test_bytes_of_a_container() -> None:

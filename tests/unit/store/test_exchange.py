@@ -12,8 +12,10 @@ import pytest
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.store.container import StoredCode
 from pyctrigger.store.exchange import NAMES_ITSELF, NO_SUCH_TWIN, NOT_WRITTEN_AS_EXPECTED, TOO_LONG, Exchange
+from pyctrigger.store.holes import cut, new_stand_in
 from pyctrigger.store.key import CodeKeys
 from pyctrigger.store.local import open_local
+from pyctrigger.store.signing import public_text
 from pyctrigger.workers import wire
 from pyctrigger.workers.allowance import Limits
 from pyctrigger.workers.pool import Pool
@@ -30,6 +32,7 @@ KEYS = CodeKeys(["a test"])
 ROOM = 1 << 20
 DIGEST = hashlib.sha256(b"a source").digest()
 PATH, OTHER = b"/usr/lib/module.py", "/h\u00e9/module.py".encode()
+STAND_IN = new_stand_in()
 BODY, TWIN, SAME = wire.BODY, wire.TWIN, wire.SAME
 
 
@@ -89,8 +92,9 @@ def test_levels_come_back_as_a_worker_gives_them(
         return
     assert found is not None
     assert [(each.state, bytes(each.body)) for each in answer(OTHER, *expected).levels] == [
-        (each.state, bytes(each.body)) for each in found.levels
+        (each.state, bytes(each.body)) for each in found.answer.levels
     ]
+    assert ("",) * len(wanted) == found.signers
     assert Exchange(store, KEYS).find(hashlib.sha256(b"another").digest(), wanted, OTHER, ROOM) is None
     assert Exchange(store, CodeKeys(["another"])).find(DIGEST, wanted, OTHER, ROOM) is None
 
@@ -134,6 +138,7 @@ class Poisoned:
     """A backend in which twins go round in a circle."""
 
     is_writable = False
+    name = "a poisoned one"
     origin = bytes(16)
 
     def get(self, keys: Sequence[bytes], largest: int) -> list[StoredCode | Flaw | None]:
@@ -151,6 +156,29 @@ def test_twins_without_code_are_a_miss() -> None:
     for levels in ((0,), (0, 1), (2, 1, 0)):
         assert exchange.find(DIGEST, levels, PATH, ROOM) is None
     assert {NO_SUCH_TWIN: 3} == exchange.refused
+
+
+class Signed(Poisoned):
+    """A backend whose code two have signed: that of level 0 one of them, that of the others the other one."""
+
+    def get(self, keys: Sequence[bytes], largest: int) -> list[StoredCode | Flaw | None]:
+        """Level 1 is as 0, and 2 is another."""
+        code = [cut(body(name, number), name) for name, number in ((STAND_IN, 1), (STAND_IN, 2))]
+        known = [
+            StoredCode(KEYS.of(DIGEST, 0), code[0], signer=b"one"),
+            StoredCode(KEYS.of(DIGEST, 1), None, 0, signer=b"other"),
+            StoredCode(KEYS.of(DIGEST, 2), code[1], signer=b"other"),
+        ]
+        return [next(each for each in known if each.key == key) for key in keys]
+
+
+def test_who_signed_the_code_of_a_level_is_known() -> None:
+    """Of a twin's that is whoever signed the code, since that is what is written."""
+    one, other = public_text(b"one"), public_text(b"other")
+    for levels, signers in (((0, 1, 2), (one, one, other)), ((1,), (one,)), ((2,), (other,))):
+        taken = Exchange(Signed(), KEYS).find(DIGEST, levels, PATH, ROOM)
+        assert taken is not None
+        assert signers == taken.signers
 
 
 def test_a_store_has_one_name(tmp_path: Path) -> None:
@@ -183,9 +211,10 @@ def test_a_worker_is_not_needed_twice(interpreter: Interpreter, store: LocalStor
         digest = hashlib.sha256(source).digest()
         kept = exchange.keep(digest, levels, PATH, compiled(source, exchange.name_for(PATH)))
         assert kept is not None
-        for path, found in ((PATH, kept), (OTHER, exchange.find(digest, levels, OTHER, ROOM))):
+        taken = exchange.find(digest, levels, OTHER, ROOM)
+        assert taken is not None
+        for path, found in ((PATH, kept), (OTHER, taken.answer)):
             expected = compiled(source, path)
-            assert found is not None
             assert [(each.state, bytes(each.body)) for each in expected.levels] == [
                 (each.state, bytes(each.body)) for each in found.levels
             ]

@@ -98,6 +98,7 @@ def _column_cells(status: dict[str, Any]) -> dict[str, str]:
 
     return {
         **counts("sources", "fresh"),
+        "  from a store": str(status["stored"]),
         "stale": str(sum(stale.values())),
         **{f"  {reason}": str(count) for reason, count in stale.items()},
         **counts("foreign-magic", "missing", "corrupt", "mismatched", "obstructed", "orphans", "unreadable", "residue"),

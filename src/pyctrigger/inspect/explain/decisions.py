@@ -12,6 +12,7 @@ from ...outcome.outcome import path_fields
 from ...outcome.states import STATES, word_for
 from ...pyc.header import Verdict
 from ...run.apply.forecast import Forecast
+from ...run.plan.origins import describe_origin, stored_record
 from ...run.plan.steps import Step
 from ...run.scope.sites import require_account_owns
 from ...tree.layout import Layout
@@ -67,6 +68,10 @@ class Decision(NamedTuple):
     because: str
     """Why it would do that, where the state alone doesn't say it."""
     header: Header | None
+    store: str | None = None
+    """The store that its code came from."""
+    signer: str | None = None
+    """Who signed it there."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the level's part of the JSON object."""
@@ -101,7 +106,12 @@ class _Deciding:
             action, because = self._choose_action()
             state, reason = self._name_state(action)
             rule = self._describe_rule(self._source.status)
-        return Decision(self._level, pyc, state, reason, rule, action, because, self._header)
+        decision = Decision(self._level, pyc, state, reason, rule, action, because, self._header)
+        record = stored_record(self._examiner.manifest, self._seen.layout, self._seen.relative, self._pyc)
+        if record is None:
+            return decision
+        rule = f"{rule}; {describe_origin(record)}"
+        return decision._replace(rule=rule, store=record.store, signer=record.signer or None)
 
     def _decide_without_source(self) -> tuple[str, str, str, str]:
         seen = self._seen

@@ -211,10 +211,10 @@ class Compilation:
     def _is_stored(self, source: SourceRead) -> bool:
         """Whether a store has the code of a source. If so, it is written."""
         store = self._store_for(source)
-        code = None if store is None else store.find(source)
-        if code is None:
+        found = None if store is None else store.find(source)
+        if found is None:
             return False
-        self._writer.store(source, code, is_stored=True)
+        self._writer.store(source, found.code, found)
         self._progress(source.place, source.stale)
         return True
 

@@ -25,7 +25,7 @@ from ...tree.ways import keeps_nobody_out
 from ...workers import wire
 from ..plan.wanted import Wanted
 from ..scope.config import Settings
-from .writing import SourceRead
+from .writing import SourceRead, StoredAnswer
 
 
 class StoreClient:
@@ -40,7 +40,7 @@ class StoreClient:
         #: Whether everybody may enter a directory, by its tree and path: those of the last one that was asked for.
         self._entered: tuple[int, str, bool] = (0, "", False)
 
-    def find(self, source: SourceRead) -> wire.Compiled | None:
+    def find(self, source: SourceRead) -> StoredAnswer | None:
         """Returns the code of a source, as a worker would answer it, or None if not all of it is there."""
         if self._wanted.trust_nothing or not self._may_pass(source):
             return None
@@ -48,10 +48,13 @@ class StoreClient:
             return None  # a worker compares hashes
         data, path = source.text.data, os.fsencode(source.path)
         largest = largest_pyc(len(data)) - self._wanted.header.size
-        answer = self._exchange.find(source.whole_digest, _levels_of(source), path, largest)
-        if answer is not None and self._wanted.mode is not InvalidationMode.TIMESTAMP:
-            return answer._replace(source_hash=source_hash(self._magic_number, data))
-        return answer
+        taken = self._exchange.find(source.whole_digest, _levels_of(source), path, largest)
+        if taken is None:
+            return None
+        answer = taken.answer
+        if self._wanted.mode is not InvalidationMode.TIMESTAMP:
+            answer = answer._replace(source_hash=source_hash(self._magic_number, data))
+        return StoredAnswer(answer, self._backend.name, taken.signers)
 
     def name_for(self, source: SourceRead) -> bytes:
         """Returns the file name to compile a source with."""

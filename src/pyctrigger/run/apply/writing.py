@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from itertools import repeat
 from typing import NamedTuple
 
 from ...buffers import Buffer
@@ -59,6 +60,16 @@ class SourceRead(NamedTuple):
         return self.place.source(self.stale.name)
 
 
+class StoredAnswer(NamedTuple):
+    """What a store has for a source that was read."""
+
+    code: wire.Compiled
+    store: str
+    """What the store is called."""
+    signers: tuple[str, ...]
+    """Who signed the code of each level."""
+
+
 class PycWriter:
     """Writes the pycs of a request, and adds what became of them to `results`."""
 
@@ -79,15 +90,15 @@ class PycWriter:
 
     # -- new code ------------------------------------------------------------------------------------------------
 
-    def store(self, source: SourceRead, code: wire.Compiled, *, is_stored: bool = False) -> None:
+    def store(self, source: SourceRead, code: wire.Compiled, stored: StoredAnswer | None = None) -> None:
         """Write the pycs of a source, except those that turn out to be right already.
 
-        `is_stored` if the code came from a store.
+        `stored` is where the code came from, if that is a store.
         """
         place, path, header = source.place, source.path, self._header(source.text.status, code)
         changed: list[Verdict] = []
         try:
-            for body, pycs in self._group_by_code(source, code, header):
+            for body, pycs in self._group_by_code(source, code, header, stored):
                 for is_last in _TRIES:
                     try:
                         readers = place.layout.readers(place.relative, source.text.rights)
@@ -108,7 +119,7 @@ class PycWriter:
             self._results.io_failure(place.layout, place.relative, path, error, source=True)
             return
         self._manifest.unlearn(path)
-        if changed and is_stored:
+        if changed and stored is not None:
             self._results.tally.counts.stored += 1
             self._results.observer.stored(path, changed)
         elif changed:
@@ -117,13 +128,17 @@ class PycWriter:
         else:
             self._results.tally.counts.fresh += 1
 
-    def _group_by_code(self, source: SourceRead, code: wire.Compiled, header: bytes) -> list[tuple[Buffer, list[Pyc]]]:
+    def _group_by_code(
+        self, source: SourceRead, code: wire.Compiled, header: bytes, stored: StoredAnswer | None
+    ) -> list[tuple[Buffer, list[Pyc]]]:
         """Returns the pycs to write, grouped by their code."""
         groups: list[tuple[Buffer, list[Pyc]]] = []
         seen = identity_at(source.text.status, source.text.when)
         body: Buffer = b""
         digest = b""
-        for state, level in zip(source.stale.levels, code.levels):
+        store = "" if stored is None else stored.store
+        signers = repeat("") if stored is None else stored.signers
+        for state, level, signer in zip(source.stale.levels, code.levels, signers):
             if level.body:
                 body, digest = level.body, digest_of(level.body)
             if level.state not in _WITH_CODE:
@@ -131,7 +146,7 @@ class PycWriter:
             if state.verdict not in _UNVOUCHED or not self._is_there(source, state, header, digest):
                 if not groups or groups[-1][0] is not body:
                     groups.append((body, []))
-                record = Record(seen, source.digest, UNSEEN, digest, header, level.microseconds)
+                record = Record(seen, source.digest, UNSEEN, digest, header, level.microseconds, store, signer)
                 groups[-1][1].append((state, record))
         return groups
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -14,15 +13,13 @@ from ...outcome.report import Taking
 from ...outcome.states import STATES, word_for
 from ...pyc.header import Verdict
 from ...pyc.names import writer_of
-from ...state.records.record import identity_of
 from ...tree.layout import Layout
-from ...tree.source import LARGEST_SOURCE
 from .disk_usage import FileSizes
+from .origins import describe_origin, is_recorded, stored_record
 from .proof import Prover, UnprovenError
 from .results import Results
 from .steps import LevelState, Removal, Stale, Step, Totals, Unwanted
 from .survey import Survey
-from .verdicts import digest_pyc_of
 
 #: Makes of a step what a run would do of it.
 Reduce = Callable[[Layout, Step], Step]
@@ -62,6 +59,7 @@ class Inspected:
             "source_bytes": self.totals.source_bytes,
             "pyc_bytes": self.totals.pyc_bytes,
             "fresh": self.tally.counts.fresh,
+            "stored": self.totals.stored,
             "stale": {**{reason: self.reasons[reason] for reason in _REASONS}, "magic": states["foreign-magic"]},
             "foreign_magic": states["foreign-magic"],
             "missing": states["missing"],
@@ -144,9 +142,20 @@ class Inspection:
                 self._found.reasons[reason] += 1
             if not step.obstacle:
                 why = f"{sentence} for level {state.level}" if name == "missing" else sentence
-                self._find(name, layout.describe_pyc(step.relative, state.pyc), source, why)
+                finding = Finding(name, layout.describe_pyc(step.relative, state.pyc), source, reason=why)
+                self._tally.findings.append(self._with_origin(layout, step.relative, state, finding))
         reasons = ", ".join(sorted({word_for(state.verdict) for state in states}))
         self._tally.actions.append(Action("compile", source, reasons, tuple(state.level for state in states)))
+
+    def _with_origin(self, layout: Layout, relative: str, state: LevelState, finding: Finding) -> Finding:
+        """Returns a finding about other code than the source's with the store that it came from."""
+        if state.verdict is not Verdict.MISMATCHED:
+            return finding
+        record = stored_record(self._survey.knowledge.manifest, layout, relative, state.pyc)
+        if record is None:
+            return finding
+        why = f"{finding.reason}; {describe_origin(record)}"
+        return finding._replace(reason=why, store=record.store, signer=record.signer or None)
 
     def _proven(self, layout: Layout, relative: str, stale: Stale) -> list[LevelState] | None:
         """Returns the levels of a source that turn out not to be fresh; None if that can't be found out.
@@ -201,17 +210,8 @@ class Inspection:
         with contextlib.suppress(FileNotFoundError):
             status = layout.pycs.lstat(layout.pycache(relative), removal.name)
             size = self._sizes.of(status)
-            is_ours |= self._is_recorded(layout, relative, removal.name, status)
+            manifest = self._survey.knowledge.manifest
+            is_ours |= is_recorded(manifest, layout, relative, removal.name, status)
         self._found.takings[path] = taking._replace(
             pycs=taking.pycs + 1, bytes=taking.bytes + size, by_others=taking.by_others + (not is_ours)
         )
-
-    def _is_recorded(self, layout: Layout, relative: str, name: str, status: os.stat_result) -> bool:
-        """Whether a pyc is what we have written, by the file or, where it was copied back or linked, by its bytes."""
-        record = self._survey.knowledge.manifest.pycs.get(layout.describe_pyc(relative), name)
-        if record is None or not record.microseconds:
-            return False  # without a time it is of somebody else's pyc, which a run has looked at
-        if record.pyc == identity_of(status):
-            return True
-        found = digest_pyc_of(layout, relative, name, LARGEST_SOURCE, len(record.header))
-        return found is not None and (found.header, found.digest) == (record.header, record.body_digest)

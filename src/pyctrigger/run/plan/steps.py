@@ -99,6 +99,8 @@ class Totals(NamedTuple):
     source_bytes: int = 0
     pyc_bytes: int = 0
     """Of this cache tag; 0 unless they were to be measured."""
+    stored: int = 0
+    """Fresh pycs whose code came from a store, as recorded."""
 
     def plus(self, other: Totals) -> Totals:
         """Returns the sum."""

@@ -61,6 +61,8 @@ class Judge:
         self._pycs: Opened | None = None
         #: The pycs of this directory that are as they were recorded.
         self.proven: list[os.stat_result] = []
+        #: How many of all pycs that were as recorded have code from a store.
+        self.stored = 0
         #: What was proven about pycs of this directory: records to keep, or None for one to drop.
         self.records: list[tuple[str, Record | None]] = []
 
@@ -96,6 +98,7 @@ class Judge:
                 and (self._are_alike(name, status, known) or not self._wrong_rights(name, status, pyc, record))
             ):
                 self.proven.append(known)
+                self.stored += bool(record.store)
                 continue
             regular = self._names.get(pyc)
             if not regular:

@@ -91,7 +91,9 @@ class Planner:
         if "_sources" not in vars(self):  # no directory had to be examined
             return Totals(unchanged, unchanged, 0, self._pyc_bytes)
         sources = self._sources
-        return Totals(sources.sources + unchanged, sources.fresh + unchanged, sources.bytes, self._pyc_bytes)
+        return Totals(
+            sources.sources + unchanged, sources.fresh + unchanged, sources.bytes, self._pyc_bytes, sources.pycs.stored
+        )
 
     @cached_property
     def _sources(self) -> SourceJudge:

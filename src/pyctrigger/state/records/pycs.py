@@ -13,12 +13,18 @@ TABLE = """
 create table if not exists pycs (
     directory blob not null, name blob not null, source text not null, source_digest blob not null,
     pyc text not null, body_digest blob not null, header blob not null, microseconds integer not null,
+    store text not null default '', signer text not null default '',
     primary key (directory, name)
 ) without rowid;
 """
-_PAGE = (
-    "select directory, name, source, source_digest, pyc, body_digest, header, microseconds from pycs"
-    " where (directory, name) >= (?, ?) order by directory, name limit ?"
+#: What the table of an earlier release lacks.
+_LATER = ("store", "signer")
+#: With the columns that there are.
+_PAGE = "select * from pycs where (directory, name) >= (?, ?) order by directory, name limit ?"
+_INSERT = (
+    "insert or replace into pycs"
+    " (directory, name, source, source_digest, pyc, body_digest, header, microseconds, store, signer)"
+    " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 #: Records of a run, some half a kilobyte each, that are in memory before they are saved.
 MOST_UNSAVED = 8192
@@ -47,7 +53,7 @@ class PycRecords:
             if directory != self._directory[0]:
                 self._directory = directory, os.fsencode(directory)
             row = self._pages.find(self._directory[1], os.fsencode(name))
-        return None if row is None else Record(*row)
+        return None if row is None else Record(*row[: len(Record._fields)])
 
     def note(self, directory: str, name: str, record: Record | None) -> None:
         """Record a pyc; None drops its record, if there is one."""
@@ -68,10 +74,14 @@ class PycRecords:
 
     def write(self, database: Any) -> None:
         """Write the records of this run, in the caller's transaction."""
+        there = {column for _, column, *_ in database.execute("pragma table_info(pycs)")}
+        for column in _LATER:
+            if column not in there:
+                database.execute(f"alter table pycs add column {column} text not null default ''")
         dropped = ((directory, name) for directory, name, record in self._rows() if record is None)
         database.executemany("delete from pycs where directory = ? and name = ?", dropped)
         kept = ((directory, name, *record) for directory, name, record in self._rows() if record is not None)
-        database.executemany("insert or replace into pycs values (?, ?, ?, ?, ?, ?, ?, ?)", kept)
+        database.executemany(_INSERT, kept)
 
     def _rows(self) -> Iterator[tuple[bytes, bytes, tuple[Any, ...] | None]]:
         """Yields what was noted, in the table's order: SQLite splits fewer pages. A directory may have very many."""

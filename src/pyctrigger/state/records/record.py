@@ -40,6 +40,10 @@ class Record(NamedTuple):
     header: bytes
     microseconds: int = 0
     """How long compiling it took, or 0 if unknown."""
+    store: str = ""
+    """The store that its code came from; nothing if it was compiled here."""
+    signer: str = ""
+    """The public key of who signed the code there, as a configuration has it."""
 
 
 def identity_of(status: os.stat_result) -> str:

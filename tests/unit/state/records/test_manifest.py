@@ -49,6 +49,60 @@ def rows(place: Path, question: str) -> list[Any]:
         database.close()
 
 
+# -- where code came from ---------------------------------------------------------------------------------------------
+
+#: As it was before stores.
+FORMER = """
+create table pycs (
+    directory blob not null, name blob not null, source text not null, source_digest blob not null,
+    pyc text not null, body_digest blob not null, header blob not null, microseconds integer not null,
+    primary key (directory, name)
+) without rowid;
+insert into pycs values (x'2f612f', x'6f6c64', 's1', x'7364', 'p1', x'6264', x'686561646572', 1);
+insert into pycs values (x'2f612f', x'676f6e65', 's2', x'7364', 'p2', x'6264', x'686561646572', 2);
+pragma user_version = 5;
+"""
+STORED = record(3)._replace(store="redis://host:6379/0", signer="ed25519:AAAA")
+
+
+def test_records_of_an_earlier_release_stay(tmp_path: Path) -> None:
+    """They name no store; what is recorded beside them may."""
+    with sqlite3.connect(tmp_path / "manifest.sqlite") as database:
+        database.executescript(FORMER)
+    database.close()
+    manifest = Manifest(str(tmp_path))
+    assert record(1) == manifest.pycs.get("/a/", "old")
+    manifest.pycs.note("/a/", "new", STORED)
+    manifest.pycs.note("/a/", "gone", None)
+    manifest.save()
+    manifest.close()
+    manifest = Manifest(str(tmp_path))
+    found = [manifest.pycs.get("/a/", name) for name in ("old", "new", "gone")]
+    assert [record(1), STORED, None] == found
+    manifest.close()
+
+
+def test_what_a_later_release_records_beside_is_left_out(tmp_path: Path) -> None:
+    """Going back to this one costs nothing."""
+    saved(tmp_path, {"/a/": {"new": STORED}})
+    with sqlite3.connect(tmp_path / "manifest.sqlite") as database:
+        database.execute("alter table pycs add column colour text not null default 'red'")
+    database.close()
+    manifest = Manifest(str(tmp_path))
+    assert STORED == manifest.pycs.get("/a/", "new")
+    manifest.pycs.note("/a/", "more", record(4))
+    manifest.save()
+    assert [STORED, record(4)] == [manifest.pycs.get("/a/", name) for name in ("new", "more")]
+    manifest.close()
+
+
+def test_code_that_was_compiled_again_is_from_no_store(tmp_path: Path) -> None:
+    """The last record counts."""
+    saved(tmp_path, {"/a/": {"m": STORED}})
+    saved(tmp_path, {"/a/": {"m": record(3)}})
+    assert [("", "")] == rows(tmp_path, "select store, signer from pycs")
+
+
 # -- sources that can't compile ---------------------------------------------------------------------------------------
 
 #: Kind, what it was tried with, the magic number now, the limits now, and whether it would fail again.
