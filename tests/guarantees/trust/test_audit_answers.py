@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pyctrigger.inspect.audit.archive_report import COUNTS, NoAnswerError, parse_answer
+from pyctrigger.inspect.audit.archive_report import COUNTS, parse_answer
 from pyctrigger.inspect.audit.budget import ArchiveLimits
+from pyctrigger.interpreter.servant import NoAnswerError
 
 HONEST: dict[str, Any] = {
     "format": "wheel",

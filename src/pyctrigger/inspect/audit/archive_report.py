@@ -9,6 +9,7 @@ import json
 import re
 from typing import Any
 
+from ...interpreter.servant import NoAnswerError
 from ...outcome.outcome import path_fields
 from ...outcome.report import printable
 from ...pyc.magic import number_of, release_of
@@ -23,10 +24,6 @@ _LONGEST_MESSAGE = 1000
 _MAGIC = re.compile(r"[0-9a-f]{4}0d0a\Z", re.ASCII)
 #: Of a name in a directory (NAME_MAX).
 _LONGEST_TAG = 255
-
-
-class NoAnswerError(Exception):
-    """What a reader said isn't an answer."""
 
 
 def parse_answer(said: bytes, limits: ArchiveLimits, failures: frozenset[str] = FAILURES) -> dict[str, Any]:

@@ -9,8 +9,6 @@ _RATIO_COUNTS_FROM = 64 << 20
 #: Different magic numbers, and tags for one of them, that an archive may have: there were 200 in 30 years.
 MOST_MAGIC_NUMBERS = 1000
 MOST_TAGS = 100
-#: What a reader says first, once it can read.
-READY = b"pyctrigger-reader-1\n"
 #: All that is ever said about what to do: a reader that was taken over gives nobody advice.
 RAISE_SIZE = "raise --max-size if you trust it"
 UNPACK_BY_HAND = "this may be a decompression bomb; unpack it by hand if you trust it"

@@ -20,11 +20,11 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Union
 
-from .archive_report import NoAnswerError, parse_answer
+from ...interpreter.servant import NoAnswerError, Servant
+from .archive_report import parse_answer
 from .budget import ArchiveError, ArchiveLimits
 from .fetcher import Fetcher
 from .judgement import TargetFacts
-from .servant import Servant
 
 #: Bytes. The longest list of findings that a reader gives, each character escaped.
 LARGEST_ANSWER = 8 << 20
@@ -46,7 +46,7 @@ class _Reader(Servant):
     """One process that reads."""
 
     def __init__(self, limits: ArchiveLimits, target: TargetFacts | None) -> None:
-        super().__init__("examination", (limits, target), "read archives")
+        super().__init__("inspect.audit.examination", (limits, target), "read archives")
         self._limits = limits
 
     def ask(self, descriptor: int) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from itertools import accumulate
 from typing import Any, BinaryIO, cast
 
 from ...interpreter.remote.powerless import become, bound, die_with_host
+from ...interpreter.servant import READY
 from ...pyc.source_hash import source_hash
 from ...zstd import zstd_module
-from .budget import MOST_MAGIC_NUMBERS, MOST_TAGS, READY, ArchiveError, ArchiveLimits, Budget
+from .budget import MOST_MAGIC_NUMBERS, MOST_TAGS, ArchiveError, ArchiveLimits, Budget
 from .contents import FILE, ArchiveFinding, Contents, normal
 from .formats import open_archive
 from .judgement import KINDS, Doubt, TargetFacts, Verdicts, judge

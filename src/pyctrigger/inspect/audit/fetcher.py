@@ -15,10 +15,19 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
 
-from .archive_report import NoAnswerError, parse_answer
-from .budget import HAVE_BACKEND, RAISE_SIZE, READY, ArchiveError, ArchiveLimits
+from ...interpreter.servant import (
+    READY,
+    NoAnswerError,
+    Servant,
+    give_up_rights,
+    preload,
+    receive_exactly,
+    seconds_left,
+    send_frame,
+)
+from .archive_report import parse_answer
+from .budget import HAVE_BACKEND, RAISE_SIZE, ArchiveError, ArchiveLimits
 from .formats import is_streamed
-from .servant import Servant, give_up_rights, preload, receive_exactly, seconds_left, send_frame
 from .streams import FAILED, MOST_OF_A_RANGE, REQUEST
 
 _Got = TypeVar("_Got")
@@ -45,7 +54,7 @@ class Fetcher(Servant):
     """One process that fetches, an archive at a time."""
 
     def __init__(self, limits: ArchiveLimits) -> None:
-        super().__init__("fetcher", (limits,), "fetch archives", network=True)
+        super().__init__("inspect.audit.fetcher", (limits,), "fetch archives", network=True)
         self._limits = limits
 
     def fetch(self, url: str) -> int:

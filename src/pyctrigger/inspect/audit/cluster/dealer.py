@@ -19,12 +19,20 @@ from urllib.parse import urlsplit
 
 from ....errors import PyctriggerError, RefusedError, UnexaminedError, UsageError
 from ....interpreter.child import printable
+from ....interpreter.servant import (
+    READY,
+    NoAnswerError,
+    Servant,
+    give_up_rights,
+    preload,
+    receive_exactly,
+    send_frame,
+)
 from ....version import VERSION
-from ..archive_report import FAILURES, NoAnswerError, parse_answer
-from ..budget import READY, ArchiveLimits
+from ..archive_report import FAILURES, parse_answer
+from ..budget import ArchiveLimits
 from ..crew import LARGEST_ANSWER, LOSSES, failure
 from ..judgement import TargetFacts
-from ..servant import Servant, give_up_rights, preload, receive_exactly, send_frame
 from .node import ANSWERED, NOTES, ROOT, examine_batch
 
 #: Seconds for a connection to the scheduler, for the first node to come, and for another one if all are gone.
@@ -78,7 +86,7 @@ class Dealer(Servant):
     """The process with Dask's client, as seen from the command."""
 
     def __init__(self, address: str, limits: ArchiveLimits, target: TargetFacts | None) -> None:
-        super().__init__("cluster.dealer", (address, limits, target), "deal archives out", network=True)
+        super().__init__("inspect.audit.cluster.dealer", (address, limits, target), "deal archives out", network=True)
         self._address = address
         self._limits = limits
 

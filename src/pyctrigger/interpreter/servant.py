@@ -15,14 +15,14 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ...clibrary import call
-from ...errors import ShortageError
-from ...interpreter.child import describe_death, kill, start_own
-from ...interpreter.remote.powerless import become, die_with_host
-from ...interpreter.worker_accounts import lease
-from .archive_report import NoAnswerError
-from .budget import READY
+from ..clibrary import call
+from ..errors import ShortageError
+from .child import describe_death, kill, start_own
+from .remote.powerless import become, die_with_host
+from .worker_accounts import lease
 
+#: What it says first, once it can work.
+READY = b"pyctrigger-reader-1\n"
 #: Seconds until it has imported what it needs.
 _START_TIMEOUT = 60.0
 _PIECE = 1 << 18
@@ -30,6 +30,10 @@ _PIECE = 1 << 18
 _MOST_STDERR = 4096
 #: <linux/prctl.h>
 _PR_SET_NO_NEW_PRIVS = 38
+
+
+class NoAnswerError(Exception):
+    """What it said isn't an answer."""
 
 
 class Servant:
@@ -47,7 +51,7 @@ class Servant:
         uid = -1 if self._lease is None else self._lease.account.uid
         try:
             self._child = start_own(
-                f"pyctrigger.inspect.audit.{module}",
+                f"pyctrigger.{module}",
                 (theirs.fileno(), life, uid, *settings),
                 network=network,
                 stdin=subprocess.DEVNULL,
