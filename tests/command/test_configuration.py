@@ -145,7 +145,7 @@ FAULTS = [
     "defaults.lock_timeout = True: write a number of seconds, 0 or more",
     'defaults.log = [\'syslog\']: write one of "none", "syslog"',
     "store.key is not known; known keys: url, write, trusted_keys, signing_key, password_file, max_size, timeout",
-    'store.url = \'store\': write "", "local" or an absolute path',
+    'store.url = \'store\': write "", "local", an absolute path, or a URL',
     "store.write = 0: write true or false",
     "store.trusted_keys = ['ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=']: anybody can sign for this key",
     "store.signing_key = '~/key': write \"\" or an absolute path",

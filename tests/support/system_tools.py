@@ -44,6 +44,11 @@ TOOLS = (
     Tool("setfacl", "acl", "gives files access lists"),
     Tool("chattr", "e2fsprogs", "makes files that not even root may change"),
     Tool("bindfs", "bindfs", "mounts a file system that refuses chmod and chown"),
+    Tool("redis-server", "redis-server", "keeps bytecode for several machines"),
+    Tool("nginx", "nginx", "serves archives, and bytecode for several machines", version_flag="-v"),
+    Tool("openssl", "openssl", "makes certificates", version_flag="version"),
+    Tool("unshare", "util-linux", "gives a command a network of its own"),
+    Tool("ip", "iproute2", "makes that network", version_flag="-V"),
     Tool("newuidmap", "uidmap", "gives an ordinary account a range of ids in a user namespace"),
 )
 

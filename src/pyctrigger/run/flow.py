@@ -62,7 +62,9 @@ def carry_out(
                     from .apply.spread import spread
                     from .apply.workers import Workers
 
-                    with Workers(target.interpreter, operation.settings, request.running, wanted) as workers:
+                    with Workers(
+                        target.interpreter, operation.settings, request.running, wanted, remote=operation.remote
+                    ) as workers:
                         execution = Execution(wanted, knowledge, workers, results)
                         execution.warm_up(change)  # while we wait
                         if workspace.enter():

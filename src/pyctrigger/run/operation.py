@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cached_property
 
 from ..errors import InterpreterError, NoEnvironmentError, NoLibraryError, OutsideScopeError, PyctriggerError
-from ..interpreter.scope import own_directories
 from ..outcome.observer import Observer
 from ..outcome.report import Report
 from ..typed import TYPE_CHECKING
 from .backlog import KEPT, Unidentified, drop_gone
 from .scope.interpreters import find_interpreters, sharing
-from .scope.paths import home_of
 from .scope.request import Request, Work
 from .scope.stored import load_settings, open_known
-from .scope.target import Assignment, Target, display_names, find_target, keep_shared
+from .scope.target import Assignment, Target, display_names, find_target, keep_shared, widening
 
 if TYPE_CHECKING:
     from ..packages.ownership import Ownership
+    from ..store.remote.asking import RemoteStore
     from .recording import Recording
 
 
@@ -54,6 +53,35 @@ class Operation:
 
             files = files_of(root)
         return Ownership(files, self.observer.notice)
+
+    @cached_property
+    def remote(self) -> RemoteStore | None:
+        """The store of another machine, if one is configured: what is waited for it is counted for the whole call."""
+        settings = self.settings
+        if not settings.has_remote_store:
+            return None
+        from ..store.remote.asking import RemoteSettings, RemoteStore  # few have one
+
+        configured = RemoteSettings(
+            settings.store_url, settings.store_trusted_keys, settings.store_password_file, settings.store_timeout
+        )
+        try:
+            return RemoteStore(configured)
+        except OSError as error:
+            self.observer.notice(f"the store can't be asked: {error.strerror}")
+            return None
+
+    @property
+    def shared_descriptors(self) -> list[int]:
+        """What a process that continues this call has to keep open."""
+        return [] if self.remote is None else self.remote.descriptors
+
+    def close(self) -> None:
+        """End what served all of its installations, and report what is to be said of it."""
+        remote = vars(self).pop("remote", None)
+        if remote is not None:
+            self.report.notices += remote.notices()
+            remote.close()
 
     @property
     def targets(self) -> list[Target]:
@@ -160,7 +188,7 @@ class Operation:
             each.target for each in self.assignments if not outside.isdisjoint(each.request.transaction.paths or ())
         ]
         sites = list(dict.fromkeys(site.path for target in concerned for site in target.sites))
-        hint = _widening(request, outside, concerned)
+        hint = widening(request, outside, concerned)
         error = OutsideScopeError(sorted(outside), ", ".join(display_names(concerned)), sites, hint=hint)
         if request.running.hook:
             self.observer.notice(str(error))
@@ -202,18 +230,6 @@ def divided(request: Request, notice: Callable[[str], None], errors: list[Pyctri
     from .scope.environments import divide  # not for a hook of the system's
 
     return divide(request, notice, errors)
-
-
-def _widening(request: Request, outside: Iterable[str], targets: Iterable[Target]) -> str:
-    """Returns the hint that brings the paths into the scope."""
-    scope = request.scope
-    if scope.prefixes or scope.prefixes_below:
-        return "leave out --prefix, or name paths inside it"
-    if scope.site_dirs:
-        return "name their directory with --site-dir as well"
-    library = [path for target in targets for path in own_directories(target.interpreter).library]
-    is_library = not scope.stdlib and all(home_of(path, library) for path in outside)
-    return "add --stdlib" if is_library else "name their directory with --site-dir, or their environment with --prefix"
 
 
 def _has_news(report: Report) -> bool:

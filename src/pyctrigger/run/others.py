@@ -33,7 +33,7 @@ def carry_out_as_others(assignment: Assignment, workspace: Workspace, places: Pl
                 workspace.operation.observer,
                 enter=lambda: (workspace.enter(), next(iter(workspace.lock_descriptors), None)),
                 take=tally.add,
-                keep=held,
+                keep=[*held, *workspace.operation.shared_descriptors],
             )
     finally:
         workspace.forget_parts()

@@ -91,6 +91,7 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
             from .syslog import logged
 
             stack.enter_context(logged(operation))
+        stack.callback(operation.close)
         if prepared is None:
             operation.prepare()
         observer = operation.observer
@@ -114,6 +115,7 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
             finally:
                 flavour.elapsed_seconds = time.perf_counter() - started
                 observer.finished()
+        operation.close()
         operation.end_record()
     return report
 

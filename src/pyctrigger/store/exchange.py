@@ -71,6 +71,12 @@ class Exchange:
         """Returns the file name to compile a source with."""
         return self._stand_in if self._renames else path
 
+    def keys_to_ask(self, digest: bytes, levels: Sequence[int]) -> list[bytes]:
+        """Returns the keys that `find` will probably need for a source."""
+        # Few sources have an assert, so what is kept at level 1 is mostly that it has the code of level 0.
+        others = [0] if 1 in levels and 0 not in levels else []
+        return [self._keys.of(digest, level) for level in (*levels, *others)]
+
     def find(self, digest: bytes, levels: Sequence[int], path: bytes, largest: int) -> Taken | None:
         """Returns what is kept of a source with this SHA-256, or None if not all of it is.
 

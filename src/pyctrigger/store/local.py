@@ -269,6 +269,10 @@ class LocalStore:
             self._writer.close()
             self._writer = None
 
+    def take_notices(self) -> list[str]:
+        """Returns why nothing more is kept, if that is to be said."""
+        return [] if self._notice is None else [self._notice]
+
     @property
     def use(self) -> StoreUse:
         """What it was asked so far."""

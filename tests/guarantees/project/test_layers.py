@@ -60,7 +60,8 @@ DOORS = {"__init__", "__main__"}
 #: The command line's part that has to be there before the rest of it is imported.
 EARLY = "interruption"
 #: They fork, and a child ends without what its parent has to do at its own end.
-FORKING = dict.fromkeys(("run/scope/database_reader.py", "run/scope/forked.py", "tree/account.py"), "os._exit")
+_FORKING = ("run/scope/database_reader.py", "run/scope/forked.py", "store/remote/serving.py", "tree/account.py")
+FORKING = dict.fromkeys(_FORKING, "os._exit")
 
 #: What the package may import beside itself and the standard library, and which files may do so.
 THIRD_PARTY = {
@@ -70,6 +71,7 @@ THIRD_PARTY = {
     "rich": {"cli/output/progress.py", "cli/output/table.py"},  # an extra
     "backports": {"zstd.py"},  # an extra
     "cryptography": {"store/signing.py"},  # an extra, as are the next ones
+    "redis": {"store/remote/by_redis.py"},
     "aiohttp": {"inspect/audit/fetcher.py"},
     "fsspec": {"inspect/audit/fetcher.py"},
     "dask": {"inspect/audit/cluster/dealer.py"},

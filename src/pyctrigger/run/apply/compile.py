@@ -22,13 +22,10 @@ from ..plan.results import Results
 from ..plan.steps import Stale
 from ..plan.wanted import Wanted
 from .workers import Workers
-from .writing import PycWriter, SourceRead
+from .writing import PycWriter, SourceRead, SourceTurn, Task
 
 if TYPE_CHECKING:
     from .stores import StoreClient
-
-#: A source to compile, in its directory.
-Task = tuple[Place, Stale]
 
 #: Sources that wait while larger ones after them are found; what is held is their names and status.
 _MOST_WAITING = 256
@@ -88,7 +85,7 @@ class Compilation:
     def compile(self, owner: int, tasks: Iterator[Task | None]) -> Iterator[tuple[SourceRead, wire.Compiled]]:
         """Yields the code of sources in trees of one owner, as the answers come. Raises PyctriggerError."""
         pool = self._workers.pool_for(owner)
-        jobs = self._jobs(largest_first(self._counted(tasks)))
+        jobs = self._jobs(self._missing(largest_first(self._counted(tasks))))
         for first in jobs:  # no worker starts where a store has everything
             for job, answer in pool.map(chain([first], jobs)):
                 source = job.context
@@ -155,7 +152,19 @@ class Compilation:
     @property
     def has_more(self) -> bool:
         """Whether a worker has work, or can be given some."""
+        store = self._workers.store
+        return self._has_work or (store is not None and store.holds_some)
+
+    @property
+    def _has_work(self) -> bool:
         return bool(self._waiting or self._ready)
+
+    def _missing(self, tasks: Iterator[Task | None]) -> Iterator[Task | None]:
+        """Returns the same tasks, or those that a store of another machine has nothing for."""
+        store = self._workers.store
+        if store is None:
+            return tasks
+        return store.missing(tasks, SourceTurn(self._read_or_finish, self._is_stored, lambda: self._has_work))
 
     def _jobs(self, tasks: Iterable[Task | None]) -> Iterator[Job | None]:
         """Yields the requests for sources, and None where nothing can be asked before another answer has come."""
@@ -183,13 +192,15 @@ class Compilation:
     def _start(self, task: Task, *, has_waited: bool = False) -> Job | None:
         """Returns the request for a source; None if it needs none, or waits."""
         may_wait = not has_waited and self._held + len(self._later) < _MOST_HELD
+        store = self._workers.store
+        known = None if store is None else store.take(task[0].source(task[1].name))
         if may_wait and self._has_lost_time and task[1].size > _QUICK:
             self._later.append(task)
             return None
-        source = self._read(*task)
+        source = known or self._read_or_finish(*task)
         if source is None:
-            self._progress(*task)
-        elif exceeded := self._exceeded.get(source.digest):
+            return None
+        if exceeded := self._exceeded.get(source.digest):
             self._code(source, exceeded)
             self._progress(*task)
         elif source.digest in self._left and len(source.text.data) > _SMALL:
@@ -199,7 +210,7 @@ class Compilation:
         elif may_wait and source.digest in self._waiting and len(source.text.data) > _SMALL:
             self._waiting[source.digest].append(task)
             self._held += 1
-        elif not self._is_stored(source):
+        elif known is not None or not self._is_stored(source):
             self._waiting.setdefault(source.digest, [])
             store, path = self._store_for(source), os.fsencode(source.path)
             name = path if store is None else store.name_for(source)
@@ -236,6 +247,13 @@ class Compilation:
             self._tally.counts.failed += self._untried.count - 1
             self._tally.fail(self._untried.failure())
             self._untried = Untried()
+
+    def _read_or_finish(self, place: Place, stale: Stale) -> SourceRead | None:
+        """Read a source. Returns None if there is nothing to compile: it is done."""
+        source = self._read(place, stale)
+        if source is None:
+            self._progress(place, stale)
+        return source
 
     def _read(self, place: Place, stale: Stale) -> SourceRead | None:
         """Read a source. Returns None, after reporting the reason, if there is nothing to compile."""

@@ -20,8 +20,8 @@ from .workers import Workers
 
 if TYPE_CHECKING:
     from ...workers import wire
-    from .compile import Compilation, Task
-    from .writing import PycWriter, SourceRead
+    from .compile import Compilation
+    from .writing import PycWriter, SourceRead, Task
 
 #: A directory of a tree, and what to change in it.
 Change = tuple[Layout, Step]
@@ -40,8 +40,8 @@ class Execution:
     def warm_up(self, first: Change) -> None:
         """Start a worker if the first change needs one: it is ready after 10 to 20 ms, and so is the lock."""
         layout, step = first
-        if any(map(_needs_compiler, step.stale)) and not self._workers.asks_store:
-            self._workers.pool_for(layout.sources.owner).warm_up()
+        if any(map(_needs_compiler, step.stale)):
+            self._workers.warm_up(layout.sources.owner)
 
     def run(self, changes: Iterable[Change]) -> Generator[tuple[SourceRead, wire.Compiled], None, None]:
         """Make all changes but one: yields the code of each source, for the `writer` to store.

@@ -273,7 +273,7 @@ class Lanes:
         kept: list[int] = []
         try:
             kept += map(os.dup, self._keep)  # filelock closes its own descriptor in each child that is forked
-            keep = [*kept, *(tree.descriptor for tree in trees.values())]
+            keep = [*kept, *self._workers.share_store(self._usual.count), *(tree.descriptor for tree in trees.values())]
             crew.lanes.append(_Lane(crew, Child(work, self._results.observer, keep)))
         except OSError:
             crew.count = len(crew.lanes)

@@ -10,13 +10,14 @@ What is kept of such a source in a store of our own is never passed on to anothe
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Protocol
 
 from ...interpreter.interpreter import Interpreter
 from ...pyc.header import InvalidationMode, Verdict
 from ...pyc.source_hash import source_hash
-from ...store.exchange import Exchange
+from ...store.exchange import Backend, Exchange
 from ...store.key import keys_of
-from ...store.local import LocalStore
 from ...store.opening import open_backend
 from ...tree.permission.access_lists import READ
 from ...tree.permission.readers import Grants
@@ -25,13 +26,33 @@ from ...tree.ways import keeps_nobody_out
 from ...workers import wire
 from ..plan.wanted import Wanted
 from ..scope.config import Settings
-from .writing import SourceRead, StoredAnswer
+from .writing import SourceRead, SourceTurn, StoredAnswer, Task
+
+
+class OpenBackend(Backend, Protocol):
+    """Where code is kept, as long as a run needs it."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only its owner can enter it."""
+
+    def take_notices(self) -> list[str]:
+        """Returns why nothing more is kept, if that is to be said."""
+
+    def close(self) -> None:
+        """Publish what was kept. Raises nothing."""
 
 
 class StoreClient:
     """An open store, for one interpreter. Closing it publishes what was kept; not for several processes."""
 
-    def __init__(self, backend: LocalStore, exchange: Exchange, wanted: Wanted, magic_number: bytes) -> None:
+    def __init__(
+        self,
+        backend: OpenBackend,
+        exchange: Exchange,
+        wanted: Wanted,
+        magic_number: bytes,
+    ) -> None:
         self._backend = backend
         self._exchange = exchange
         self._wanted = wanted
@@ -40,15 +61,27 @@ class StoreClient:
         #: Whether everybody may enter a directory, by its tree and path: those of the last one that was asked for.
         self._entered: tuple[int, str, bool] = (0, "", False)
 
+    # A store of another machine is asked for many sources at a time (`ahead.py`).
+
+    @property
+    def holds_some(self) -> bool:
+        """Whether sources wait for its answer."""
+        return False
+
+    def missing(self, tasks: Iterator[Task | None], _turn: SourceTurn) -> Iterator[Task | None]:
+        """Yields the tasks that are still to be looked for here."""
+        return tasks
+
+    def take(self, _path: str) -> SourceRead | None:
+        """Returns a source that was read, and isn't here, once."""
+        return None
+
     def find(self, source: SourceRead) -> StoredAnswer | None:
         """Returns the code of a source, as a worker would answer it, or None if not all of it is there."""
-        if self._wanted.trust_nothing or not self._may_pass(source):
+        if not self._is_asked_for(source):
             return None
-        if any(state.verdict is Verdict.UNPROVEN for state in source.stale.levels):
-            return None  # a worker compares hashes
         data, path = source.text.data, os.fsencode(source.path)
-        largest = largest_pyc(len(data)) - self._wanted.header.size
-        taken = self._exchange.find(source.whole_digest, _levels_of(source), path, largest)
+        taken = self._exchange.find(source.whole_digest, _levels_of(source), path, self._largest(source))
         if taken is None:
             return None
         answer = taken.answer
@@ -68,15 +101,28 @@ class StoreClient:
 
     def take_notices(self) -> list[str]:
         """Returns what is to be said of it, once."""
-        notice = self._backend.use.notice
-        if notice is None or notice in self._told:
-            return []
-        self._told.add(notice)
-        return [notice]
+        notices = [each for each in self._backend.take_notices() if each not in self._told]
+        self._told.update(notices)
+        return notices
 
     def close(self) -> None:
         """Publish what was kept. Raises nothing."""
         self._backend.close()
+
+    def _is_asked_for(self, source: SourceRead) -> bool:
+        # A worker compares hashes.
+        is_unproven = any(state.verdict is Verdict.UNPROVEN for state in source.stale.levels)
+        return not (self._trusts_nothing or is_unproven) and self._may_pass(source)
+
+    @property
+    def _trusts_nothing(self) -> bool:
+        return self._wanted.trust_nothing
+
+    def _keys_of(self, source: SourceRead) -> list[bytes]:
+        return self._exchange.keys_to_ask(source.whole_digest, _levels_of(source))
+
+    def _largest(self, source: SourceRead) -> int:
+        return largest_pyc(len(source.text.data)) - self._wanted.header.size
 
     def _may_keep(self, source: SourceRead) -> bool:
         is_own = source.place.layout.sources.owner == os.geteuid()

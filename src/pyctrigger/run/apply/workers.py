@@ -12,6 +12,7 @@ from ..scope.config import Settings
 from ..scope.request import Running
 
 if TYPE_CHECKING:
+    from ...store.remote.asking import RemoteStore
     from ...workers.allowance import Allowance
     from ...workers.pool import Duty, Pool
     from .stores import StoreClient
@@ -25,7 +26,7 @@ class Workers:
     is one that does its `duty`, and leaves what is slow: all slow sources of a run have a time together.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a run knows, and two that are only a lane's
         self,
         interpreter: Interpreter,
         settings: Settings,
@@ -34,8 +35,10 @@ class Workers:
         *,
         proves: bool = False,
         duty: Duty | None = None,
+        remote: RemoteStore | None = None,
     ) -> None:
         self._duty = duty
+        self._remote = remote
         self._interpreter = interpreter
         self._settings = settings
         self._running = running
@@ -69,11 +72,32 @@ class Workers:
     def store(self) -> StoreClient | None:
         """What has bytecode that was made elsewhere, if it is configured, and can be used."""
         if self._settings.store_url and not self._has_opened_store:
-            from .stores import open_store
-
             self._has_opened_store = True
-            self._store, self.store_trouble = open_store(self._settings, self._interpreter, self._wanted)
+            if self._remote is not None:
+                from .ahead import open_remote
+
+                self._store = open_remote(self._remote, self._interpreter, self._wanted)
+            elif not self._settings.has_remote_store:
+                from .stores import open_store
+
+                self._store, self.store_trouble = open_store(self._settings, self._interpreter, self._wanted)
         return self._store
+
+    def warm_up(self, owner: int) -> None:
+        """Start what the first source needs: a worker, or what asks the store of another machine."""
+        if not self.asks_store:
+            self.pool_for(owner).warm_up()
+        elif self._remote is not None and not self._wanted.trust_nothing:
+            self._remote.start()
+
+    def share_store(self, lanes: int) -> list[int]:
+        """Prepare a store for so many lanes. Returns the descriptors that they have to keep for it."""
+        if self._remote is None:
+            return []
+        self._remote.balance.lanes = lanes
+        if not self._wanted.trust_nothing:
+            self._remote.start()
+        return self._remote.descriptors
 
     def pool_for(self, owner: int) -> Pool:
         """Returns the workers for an owner's trees, which start when they have work. Ends those for another owner."""
@@ -117,4 +141,4 @@ class Workers:
 
     def of_a_lane(self, duty: Duty) -> Workers:
         """Returns those of a lane with this duty; it starts none before it has some."""
-        return Workers(self._interpreter, self._settings, self._running, self._wanted, duty=duty)
+        return Workers(self._interpreter, self._settings, self._running, self._wanted, duty=duty, remote=self._remote)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from itertools import repeat
 from typing import NamedTuple
 
@@ -68,6 +69,21 @@ class StoredAnswer(NamedTuple):
     """What the store is called."""
     signers: tuple[str, ...]
     """Who signed the code of each level."""
+
+
+#: A source to compile, in its directory.
+Task = tuple[Place, Stale]
+
+
+class SourceTurn(NamedTuple):
+    """What is done with a source when it is its turn to be looked for in a store."""
+
+    read: Callable[[Place, Stale], SourceRead | None]
+    """Returns it, or None after reporting why there is nothing to compile."""
+    use: Callable[[SourceRead], bool]
+    """Returns whether the store has it, and writes its code then."""
+    is_busy: Callable[[], bool]
+    """Whether a worker has work."""
 
 
 class PycWriter:

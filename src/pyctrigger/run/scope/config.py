@@ -68,6 +68,11 @@ class Settings(NamedTuple):
     flavours: Mapping[str, FlavourSettings] = {}
 
     @property
+    def has_remote_store(self) -> bool:
+        """Whether the store is another machine's."""
+        return "://" in self.store_url and not self.store_url.startswith("/")
+
+    @property
     def limits(self) -> dict[str, float]:
         """What one source may use, by the kind of failure of one that needs more; 0: whatever it needs."""
         return {"timeout": self.file_timeout, "memory": self.memory_limit}
@@ -174,6 +179,8 @@ def _key(key: str) -> str:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, str) and "://" in value:
+        return "a URL"  # it may have a secret in it
     try:
         text = repr(value)
     except ValueError:

@@ -112,7 +112,16 @@ def _are_absolute(value: Any) -> bool:
 
 
 def _is_store(value: Any) -> bool:
-    return value in ("", "local") or _is_absolute(value)
+    return isinstance(value, str) and (value in ("", "local") or _is_absolute(value) or "://" in value)
+
+
+def _check_store(value: str) -> str:
+    """What is no path has to be a URL that can be used. Raises ValueError."""
+    if "://" in value and not value.startswith("/"):
+        from ...store.remote.address import parse_address  # few have any
+
+        parse_address(value)
+    return value
 
 
 def _is_file(value: Any) -> bool:
@@ -179,7 +188,7 @@ def one_of(*known: str, becomes: Callable[[str], Any] = str) -> ValueKind:
 
 TEXT = ValueKind("a text", lambda value: isinstance(value, str))
 TEXTS = ValueKind('a list of texts, such as ["*/tests/data/*"]', _are_texts, tuple, is_list=True)
-STORES = ValueKind('"", "local" or an absolute path', _is_store)
+STORES = ValueKind('"", "local", an absolute path, or a URL', _is_store, _check_store)
 FILE = ValueKind('"" or an absolute path', _is_file)
 #: Public keys, and files with such.
 TRUSTED_KEYS = ValueKind(

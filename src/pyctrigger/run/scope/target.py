@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from ...errors import NoLibraryError, RightsError, UsageError
@@ -21,7 +21,7 @@ from ...interpreter.scope import (
 from ...pyc.header import HeaderFormat, InvalidationMode
 from ...typed import NamedTuple
 from .config import Settings
-from .paths import Touched, Unit, touched, widen
+from .paths import Touched, Unit, home_of, touched, widen
 from .places import HINT_FOR_MOUNT, lies_in, lies_on_mount, locate, real_name, real_prefix, require_root
 from .request import Request
 
@@ -266,3 +266,15 @@ def _describe_mounts(interpreter: Interpreter, root: str) -> list[str]:
 
     found = [path for path in staged_directories(interpreter, root).packages if lies_on_mount(root, path)]
     return [f"{', '.join(found)}: mounts below a root aren't entered; {HINT_FOR_MOUNT}"] if found else []
+
+
+def widening(request: Request, outside: Iterable[str], targets: Iterable[Target]) -> str:
+    """Returns the hint that brings the paths into the scope."""
+    scope = request.scope
+    if scope.prefixes or scope.prefixes_below:
+        return "leave out --prefix, or name paths inside it"
+    if scope.site_dirs:
+        return "name their directory with --site-dir as well"
+    library = [path for target in targets for path in own_directories(target.interpreter).library]
+    is_library = not scope.stdlib and all(home_of(path, library) for path in outside)
+    return "add --stdlib" if is_library else "name their directory with --site-dir, or their environment with --prefix"

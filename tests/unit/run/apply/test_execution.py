@@ -314,7 +314,7 @@ def test_a_worker_is_started_for_a_first_source(entries: Entries, is_warmed: boo
     execution, _, _, workers = execution_of({})
     warmed: list[int] = []
     held: Any = workers
-    held.warm_up = lambda: warmed.append(workers.owner)
+    held.warm_up = warmed.append
     with in_memory(entries) as top, Layout(Tree.open(str(top))) as layout:
         planner = Planner(PlannedSite(layout, wanted(), knowledge_of()))
         execution.warm_up((layout, next(iter(planner.plan(EVERYTHING)))))

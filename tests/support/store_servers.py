@@ -1,0 +1,279 @@
+"""Servers that keep bytecode for several machines: Redis, nginx, and others that are as bad as a test wants."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from children import public_directory
+from command import Command
+from confinement import wait_for
+from conftest import absent
+from large_trees import bulk
+from packages import pycs_below, write_tree
+from pyctrigger.store.local import open_local
+from pyctrigger.store.push import Push
+from pyctrigger.store.remote.asking import RemoteSettings
+from pyctrigger.store.remote.writing import RemoteWriter
+from pyctrigger.store.signing import SigningKey, public_text
+from system_tools import find_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from command import Outcome
+
+_NGINX = """
+daemon off;
+master_process off;
+pid {state}/pid;
+error_log {state}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log {state}/access.log;
+    client_body_temp_path {state}/body;
+    proxy_temp_path {state}/proxy;
+    fastcgi_temp_path {state}/fastcgi;
+    uwsgi_temp_path {state}/uwsgi;
+    scgi_temp_path {state}/scgi;
+    client_max_body_size 0;
+    server {{
+        listen 127.0.0.1:{port} {options};
+        {more}
+        root {state}/files;
+        location / {{ dav_methods PUT; create_full_put_path on; }}
+    }}
+}}
+"""
+
+
+def tool(name: str) -> str:
+    """The path of a program of the distribution's."""
+    path = find_tool(name)
+    if path is None:
+        absent(f"no {name} on this machine")
+    return path
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Server:
+    """A server that runs, and where it is."""
+
+    def __init__(self, command: list[Any], port: int, state: Path) -> None:
+        self.port = port
+        self.state = state
+        self.child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if not wait_for(lambda: _listens(port)):
+            self.stop()
+            raise AssertionError(f"{command[0]} does not listen")
+
+    def stop(self) -> None:
+        """End it at once."""
+        self.child.kill()
+        self.child.wait()
+
+
+class Redis(Server):
+    """redis-server, without files."""
+
+    def __init__(self, state: Path, *options: str, port: int | None = None) -> None:
+        port = port or free_port()
+        state.mkdir(exist_ok=True)
+        plain = [] if "--tls-port" in options else ["--port", str(port)]
+        if not plain:
+            plain = ["--port", "0"]
+            options = tuple(str(port) if each == "PORT" else each for each in options)
+        super().__init__(
+            [tool("redis-server"), *plain, "--bind", "127.0.0.1", "--save", "", "--dir", str(state), *options],
+            port,
+            state,
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def held(self) -> object:
+        """How much it has, and how often something was written."""
+        with self.client() as client:
+            return client.dbsize(), self._writes(client)
+
+    def _writes(self, client: Any) -> int:
+        calls = client.info("commandstats")
+        return sum(calls[name]["calls"] for name in calls if name.startswith(("cmdstat_set", "cmdstat_del")))
+
+    def client(self, **options: Any) -> Any:
+        """The library's."""
+        import redis
+
+        return redis.Redis("127.0.0.1", self.port, **options)
+
+    def change(self, deed: Callable[[bytes], bytes]) -> None:
+        """Put other bytes in the place of all that is there."""
+        with self.client() as client:
+            for name in sorted(client.keys("*")):
+                client.set(name, deed(client.get(name)))
+
+    def rotate(self) -> None:
+        """Give each name what the next one has."""
+        with self.client() as client:
+            names = sorted(client.keys("*"))
+            values = client.mget(names)
+            client.mset(dict(zip(names, [*values[1:], values[0]])))
+
+
+class Nginx(Server):
+    """nginx, which takes files, and serves them."""
+
+    def __init__(self, state: Path, *, options: str = "", more: str = "") -> None:
+        port = free_port()
+        self.files = state / "files"
+        self.files.mkdir(parents=True)
+        self.files.chmod(0o777)
+        settings = state / "nginx.conf"
+        settings.write_text(_NGINX.format(state=state, port=port, options=options, more=more))
+        self.scheme = "https" if "ssl" in options else "http"
+        super().__init__([tool("nginx"), "-p", state, "-c", settings], port, state)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"{self.scheme}://127.0.0.1:{self.port}/cache"
+
+    def held(self) -> object:
+        """What it has, and how much was written."""
+        return sorted(os.listdir(self.files / "cache")), (self.state / "access.log").read_bytes().count(b'"PUT ')
+
+    @property
+    def asked(self) -> int:
+        """How often it was."""
+        return (self.state / "access.log").read_bytes().count(b"\n")
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Any]:
+    """A server, which is stopped at the end."""
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def talker(talk: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server of our own: does this with each connection. Yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held: list[socket.socket] = []
+
+        def serve(connection: socket.socket) -> None:
+            try:
+                talk(connection)
+            except OSError:
+                pass
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                held.append(connection)
+                threading.Thread(target=serve, args=[connection], daemon=True).start()
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for each in held:
+                each.close()
+
+
+class Fleet:
+    """Trees of the same sources, and a store of another machine that has all their code, signed."""
+
+    def __init__(self, command: Command, python: str, top: Path, sources: dict[str, str], *options: str) -> None:
+        self.command, self.python, self.top, self.sources = command, python, top, sources
+        self.key = SigningKey.generate()
+        self.public = public_text(self.key.public)
+        self.local = top / "store"
+        self.configure(url=str(self.local))
+        assert 0 == self.run(self.tree("builder"), *options).code
+        shutil.rmtree(top / "builder")
+        shutil.rmtree(top / "builder-state")
+
+    def configure(self, **keys: Any) -> None:
+        """Write the configuration with these keys of [store]."""
+        told = "".join(f"{name} = {json.dumps(value)}\n" for name, value in keys.items())
+        (self.top / "config.toml").write_text(f"[store]\n{told}")
+
+    def use(self, url: str, **keys: Any) -> None:
+        """Have runs ask this store, with the key, and more time than a busy machine may need."""
+        self.configure(**{"url": url, "trusted_keys": [self.public], "timeout": 30, **keys})
+
+    def push(self, url: str, key: SigningKey | None = None, **keys: str) -> None:
+        """Send all that was compiled."""
+        settings = RemoteSettings(url, (), keys.get("password_file", ""), 1.0)
+        with RemoteWriter(settings) as writer, open_local(str(self.local), writes=False) as store:
+            pushed = Push(store, writer, key or self.key, again=True).run()
+        assert (pushed.sent, 0, 0) == (pushed.sent or -1, pushed.withheld, pushed.damaged)
+
+    def tree(self, name: str) -> Path:
+        """A tree of the sources, which nothing is known of."""
+        for each in (name, f"{name}-state"):
+            shutil.rmtree(self.top / each, ignore_errors=True)
+        tree = write_tree(self.top / name, self.sources)
+        for path in [tree, *tree.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        return tree
+
+    def run(self, tree: Path, *options: str, verb: str = "run", **more: Any) -> Outcome:
+        """A run over it, with state of its own."""
+        scope = ["--python", self.python, "--site-dir", str(tree)]
+        if "--stateless" not in options:
+            scope += ["--state-dir", f"{tree}-state"]
+        return self.command.json(verb, *scope, "--config", str(self.top / "config.toml"), *options, **more)
+
+    def alone(self, tree: Path, *options: str) -> dict[str, bytes]:
+        """What is in the pycs of a tree in the same place, if a run without a store writes them."""
+        for name in content_of(tree):
+            (tree / name).unlink()
+        shutil.rmtree(f"{tree}-state", ignore_errors=True)
+        self.configure()
+        assert 0 == self.run(tree, *options).code
+        return content_of(tree)
+
+
+def content_of(tree: Path) -> dict[str, bytes]:
+    """All pycs of a tree."""
+    pycs = [os.fsdecode(path) for path in pycs_below(tree)]
+    return {os.path.relpath(path, tree): (tree / path).read_bytes() for path in pycs}
+
+
+@contextmanager
+def fleet(command: Command, python: str, sources: dict[str, str] | None = None) -> Iterator[Fleet]:
+    """One below a directory that everybody may enter: other sources aren't asked for."""
+    with public_directory() as top:
+        yield Fleet(command, python, top, bulk() if sources is None else sources)
