@@ -49,12 +49,15 @@ def test_what_others_can_read_is_no_secret(key_file: Path, read: Callable[[str],
 def test_what_another_account_owns(key_file: Path) -> None:
     """It could be replaced at any time; root doesn't use it, and nor does anybody else."""
     os.chown(key_file, 4711, 4711)
-    with pytest.raises(RefusedError, match=r"account 4711"):
+    with pytest.raises(RefusedError) as caught:
         read_signing_key(str(key_file))
+    told = (caught.value.message, caught.value.hint)
+    assert (f"signing key {key_file} belongs to account 4711", "run as that account") == told
     os.chown(key_file, 0, 0)
     os.chown(key_file.parent, 4711, 4711)
     try:
-        with pytest.raises(RefusedError, match=r"not trusted by root: account 4711 owns a part of its path"):
+        reason = f"signing key {key_file} is not trusted by root: account 4711 owns a part of its path"
+        with pytest.raises(RefusedError, match=reason):
             read_signing_key(str(key_file))
     finally:
         os.chown(key_file.parent, 0, 0)
@@ -81,15 +84,20 @@ NO_FILES: list[tuple[str, Callable[[Path], object], str]] = [
 
 @pytest.mark.parametrize(("make", "reason"), [row[1:] for row in NO_FILES], ids=[row[0] for row in NO_FILES])
 def test_what_is_no_file(tmp_path: Path, make: Callable[[Path], object], reason: str) -> None:
-    """It is named, with a reason, whatever was to be read there; and nothing blocks."""
+    """It is named, with what it was to be and a reason; and nothing blocks."""
     path = tmp_path / "there"
     make(path)
     if path.is_file():
         path.chmod(0o600)
-    for read in (read_signing_key, read_password, lambda each: read_trusted([each])):
-        with pytest.raises(UsageError, match=f"{path}: {reason}") as caught:
+    readers: list[tuple[str, Callable[[str], object]]] = [
+        ("signing key", read_signing_key),
+        ("password file", read_password),
+        ("file of trusted keys", lambda each: read_trusted([each])),
+    ]
+    for what, read in readers:
+        with pytest.raises(UsageError) as caught:
             read(str(path))
-        assert "name a file that can be read" == caught.value.hint
+        assert (f"{what} {path}: {reason}", "name a file that can be read") == (caught.value.message, caught.value.hint)
 
 
 def test_what_is_no_key(key_file: Path) -> None:
@@ -118,8 +126,9 @@ def test_an_empty_password_is_a_mistake(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "password"
     path.write_bytes(text)
     path.chmod(0o600)
-    with pytest.raises(UsageError, match="its first line is empty"):
+    with pytest.raises(UsageError, match="its first line is empty") as caught:
         read_password(str(path))
+    assert "write the password there" == caught.value.hint
 
 
 def test_trusted_keys_as_text_and_in_files(tmp_path: Path) -> None:
@@ -130,6 +139,8 @@ def test_trusted_keys_as_text_and_in_files(tmp_path: Path) -> None:
     assert [PUBLIC, OTHER, PUBLIC] == read_trusted([public_text(PUBLIC), str(path)])
     path.write_text("# none yet\n")
     assert [] == read_trusted([str(path)])
+    path.write_text(f"{public_text(PUBLIC)} #".ljust(1 << 16, "."))  # as large as it may be
+    assert [PUBLIC] == read_trusted([str(path)])
 
 
 def test_what_is_no_trusted_key_is_an_error(tmp_path: Path) -> None:
@@ -148,7 +159,7 @@ def test_root_trusts_no_key_in_a_file_that_others_can_change(tmp_path: Path) -> 
     path = tmp_path / "keys"
     path.write_text(public_text(PUBLIC))
     path.chmod(0o664)
-    with pytest.raises(RefusedError, match=f"others may write {path}"):
+    with pytest.raises(RefusedError, match=f"file of trusted keys {path} is not trusted by root: others may write"):
         read_trusted([str(path)])
 
 
@@ -179,8 +190,9 @@ def test_a_key_is_never_replaced(tmp_path: Path, make: Callable[[Path], object])
 
 def test_a_key_that_cant_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a key would be in the way of the next one."""
-    with pytest.raises(UsageError, match=r"the key can't be written to .*: No such file or directory"):
+    with pytest.raises(UsageError, match=r"the key can't be written to .*: No such file or directory") as caught:
         write_signing_key(str(tmp_path / "none" / "key.pem"), SigningKey.generate())
+    assert "name a file in a directory of your own" == caught.value.hint
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

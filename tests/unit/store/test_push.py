@@ -29,9 +29,11 @@ class Shelf:
     def __init__(self, fails_after: int = 1 << 30) -> None:
         self.kept: dict[bytes, bytes] = {}
         self.requests: list[int] = []
+        self.asked: list[int] = []
         self._left = fails_after
 
     def has(self, keys: Sequence[bytes]) -> list[bool]:
+        self.asked.append(len(keys))
         return [key in self.kept for key in keys]
 
     def put(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
@@ -147,11 +149,13 @@ def test_memory_and_requests_are_bounded(tmp_path: Path, monkeypatch: pytest.Mon
     assert 50 == push(tmp_path / "store", shelf).sent
     assert [7, 7, 6, 7, 7, 6, 7, 3] == shelf.requests
     assert 3 == len({sealed[104:136] for sealed in shelf.kept.values()})
+    assert [20, 20, 10] == shelf.asked
     monkeypatch.setattr(pushing, "_MAX_BYTES", 100_000)
     monkeypatch.setattr(pushing, "_MAX_REQUEST", 30_000)
     shelf = Shelf()
     assert 50 == push(tmp_path / "store", shelf).sent
-    assert {1, 2} >= set(shelf.requests)
+    assert [2] * 25 == shelf.requests
+    assert 5 == len({sealed[104:136] for sealed in shelf.kept.values()})  # each a push of 100 kB
     assert 50 == len(shelf.opened())
 
 

@@ -144,6 +144,12 @@ def test_any_bytes_are_a_reason(data: bytes) -> None:
     assert isinstance(opened(SEALED[:COUNT] + data), SealFlaw)
 
 
+def test_a_container_of_the_largest_size_is_opened() -> None:
+    """And none that is larger by a byte."""
+    assert (CONTAINERS[4], PUBLIC) == opened(SEALED, largest=len(CONTAINERS[4]))
+    assert SealFlaw.OVERSIZED is opened(SEALED, largest=len(CONTAINERS[4]) - 1)
+
+
 def test_without_trusted_keys_nothing_is_believed() -> None:
     """Not even what is right; and a key that is no longer trusted is a stranger's."""
     assert SealFlaw.UNKNOWN_SIGNER is Seals([]).open(SEALED, KEYS[4])
