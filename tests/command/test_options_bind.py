@@ -197,6 +197,7 @@ OWN = {
     ("history", "--color"): Row("--color always", _STATE),
     ("hooks", "--color"): Row("--color always", "list --manager apk --python nonsense "),
     ("store", "--config"): Row("--config {top}/stored.toml", "status "),
+    ("store", "--again"): Row("--again", "status --config {top}/stored.toml "),
     ("store", "--json"): Row("--json", "status --config {top}/stored.toml "),
     ("store", "--color"): Row("--color always", "status x "),
     ("completion", "--json"): Row("--json", "bash "),

@@ -220,7 +220,7 @@ MISTAKES = [
     (["keygen", "a", "b"], "store keygen takes one FILE for the key; see pyctrigger store --help"),
     (["status", "a", "b"], "store status takes no more arguments: a b; leave them out"),
     (["gc", "a"], "store gc takes no more arguments: a; leave them out"),
-    ([], "store needs one of these: status, gc or keygen; see pyctrigger store --help"),
+    ([], "store needs one of these: status, gc, push or keygen; see pyctrigger store --help"),
 ]
 
 

@@ -21,7 +21,7 @@ _shtab_pyctrigger_commands() {
     repair:'check every file, trust no record, and fix what is wrong'
     run:'compile what changed, and remove bytecode whose source is gone'
     status:'show sources, bytecode, pending work and the lock'
-    store:'show what a store of bytecode has, clean it up, or make a key that signs'
+    store:'show what a store of bytecode has, clean it up, send it, or make a key that signs'
     sweep:'remove bytecode whose source is gone, and temporary files of killed writers'
     verify:'report what is wrong with bytecode, and change nothing'
     which:'show where bytecode comes from: source, Python, level, state and package'
@@ -309,12 +309,13 @@ _shtab_pyctrigger_status_defaults_added=0
 
 _shtab_pyctrigger_store_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--again[for push\: also send what is there already, as after a change of the signing key]"
   "--config=[the configuration file]:FILE:_files"
   "--json[print one JSON object]"
   "*"{-v,--verbose}"[-vv\: show the traceback of a defect]"
   "--color=[when to use colour\; auto\: on a terminal (default)]:color:(auto always never)"
-  ":what to do\; gc\: check everything, and remove what is old:(status gc keygen)"
-  "*:for keygen\: the file for the private key (default\: signing_key of the configuration):_files"
+  ":what to do\; gc\: check everything, and remove what is old:(status gc push keygen)"
+  "*:push\: the URL to send to\; keygen\: the file for the key (default\: signing_key of the configuration):"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -1,24 +1,28 @@
-"""What administrators do with a store: see what it has, clean it up, and make keys that sign."""
+"""What administrators do with a store: see what it has, clean it up, send it to others, and make keys that sign."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import LockTimeoutError, RightsError, UnexaminedError, UsageError
+from ..errors import LockTimeoutError, PyctriggerError, RightsError, UnexaminedError, UsageError
 from ..outcome.outcome import path_fields
 from ..outcome.report import Report
 from ..store.compaction import Compacted
-from ..store.key_files import write_signing_key
+from ..store.key_files import read_signing_key, write_signing_key
 from ..store.local import LocalStore, StoreContents, open_local
 from ..store.opening import local_path
+from ..store.push import Push, Pushed
 from ..store.signing import SigningKey, public_text
 from .scope.config import Settings, load
 
+if TYPE_CHECKING:
+    from ..store.remote.asking import RemoteSettings
+
 #: What can be done.
-ACTIONS = ("status", "gc", "keygen")
+ACTIONS = ("status", "gc", "push", "keygen")
 #: Counts that are no misses.
 _HITS, _KEPT = "hits", "kept"
 
@@ -35,6 +39,20 @@ class NewKey(NamedTuple):
         return {**path_fields("path", self.path), "public_key": self.public}
 
 
+class Sent(NamedTuple):
+    """A push."""
+
+    to: str
+    """The store, without any secret of its URL."""
+    signer: str
+    """As `trusted_keys` takes it."""
+    pushed: Pushed
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns its part of the JSON object."""
+        return {"to": self.to, "signer": self.signer, **self.pushed._asdict()}
+
+
 class StoreReport(Report):
     """What a store has, and what was done."""
 
@@ -48,6 +66,7 @@ class StoreReport(Report):
         self.contents: StoreContents | None = None
         self.collected: Compacted | None = None
         self.key: NewKey | None = None
+        self.sent: Sent | None = None
 
     @property
     def misses(self) -> dict[str, int]:
@@ -72,18 +91,26 @@ class StoreReport(Report):
             fields["removed"] = {"old": self.collected.removed, "damaged": self.collected.damaged}
         if self.key is not None:
             fields["key"] = self.key.as_dict()
+        if self.sent is not None:
+            fields["push"] = self.sent.as_dict()
         return fields
 
 
-def keep_up(action: str, places: Sequence[str], config: str | None) -> StoreReport:
+def keep_up(action: str, places: Sequence[str], config: str | None, *, again: bool = False) -> StoreReport:
     """Do what is asked for. Raises PyctriggerError.
 
-    `places` is the file of a new key, and of nothing else.
+    `places` is the file of a new key, or the URL of a store that is sent to; with `again` also what that has is sent.
     """
     settings = load(config)
     report = StoreReport(action)
+    if again and action != "push":
+        raise UsageError("--again is for store push", hint="leave it out")
     if action == "keygen":
-        report.key = _make_key(_only(places, action, "one FILE for the key") or settings.store_signing_key)
+        place = _only(places, action, "one FILE for the key")
+        report.key = _make_key(os.path.abspath(place) if place else settings.store_signing_key)
+        return report
+    if action == "push":
+        _push(report, _only(places, action, "one URL"), settings, again=again)
         return report
     if places:
         raise UsageError(f"store {action} takes no more arguments: {' '.join(places)}", hint="leave them out")
@@ -97,14 +124,14 @@ def keep_up(action: str, places: Sequence[str], config: str | None) -> StoreRepo
                 report.collected = _collect(store, report.path, settings)
             report.contents = store.describe()
         except OSError as error:
-            raise UnexaminedError(f"store {report.path}: {error.strerror}", hint="check the disk, and retry") from error
+            raise _unreadable(report.path, error) from error
     return report
 
 
 def _only(places: Sequence[str], action: str, wanted: str) -> str:
     if len(places) > 1:
         raise UsageError(f"store {action} takes {wanted}", hint="see pyctrigger store --help")
-    return os.path.abspath(places[0]) if places else ""
+    return places[0] if places else ""
 
 
 def _make_key(path: str) -> NewKey:
@@ -118,10 +145,53 @@ def _make_key(path: str) -> NewKey:
 def _local_path(settings: Settings) -> str:
     if not settings.store_url:
         raise UsageError("no store is configured", hint="set url in the table [store] of the configuration")
+    if "://" in settings.store_url and not settings.store_url.startswith("/"):
+        raise UsageError("the store that is configured is another machine's", hint="run it where one is on a disk")
     path = local_path(settings.store_url)
     if path is None:
         raise UsageError("this account has no cache directory", hint="name a directory as url in [store]")
     return path
+
+
+def _push(report: StoreReport, url: str, settings: Settings, *, again: bool) -> None:
+    """Send what a store has; what was sent before an error is in the report, with the error. Raises PyctriggerError."""
+    remote = _remote_settings(url, settings)
+    if not settings.store_signing_key:
+        raise UsageError("no signing key is configured", hint="set signing_key in [store]; store keygen makes one")
+    report.path, report.limit = _local_path(settings), settings.store_max_size
+    signer = read_signing_key(settings.store_signing_key)
+    store = _open(report.path, settings)
+    if store is None:
+        raise UsageError(f"store {report.path} doesn't exist yet", hint="let a run fill it first")
+    from ..store.remote.writing import RemoteWriter
+
+    with store, RemoteWriter(remote) as writer:
+        push = Push(store, writer, signer, again=again)
+        try:
+            report.contents = store.describe()
+            push.run()
+        except OSError as error:
+            report.errors.append(_unreadable(report.path, error))
+        except PyctriggerError as error:
+            report.errors.append(error)
+        report.sent = Sent(writer.name, public_text(signer.public), push.pushed)
+
+
+def _remote_settings(url: str, settings: Settings) -> RemoteSettings:
+    from ..store.remote.address import is_remote, parse_address
+    from ..store.remote.asking import RemoteSettings
+
+    try:
+        if not is_remote(url):
+            raise ValueError("it is none of another machine's store")
+        parse_address(url)
+    except ValueError as error:
+        raise UsageError(f"store push needs a URL: {error}", hint="write redis://HOST or https://HOST/PATH") from None
+    return RemoteSettings(url, (), settings.store_password_file, settings.store_timeout)
+
+
+def _unreadable(path: str, error: OSError) -> UnexaminedError:
+    return UnexaminedError(f"store {path}: {error.strerror}", hint="check the disk, and retry")
 
 
 def _open(path: str, settings: Settings) -> LocalStore | None:

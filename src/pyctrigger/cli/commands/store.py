@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...outcome.observer import Observer
-from ...run.scope.settings import TEXTS, Setting, one_of
+from ...run.scope.settings import BOOLEAN, TEXTS, Setting, one_of
 from ...run.upkeep import ACTIONS, StoreReport, keep_up
 from ..output.table import Piece, Table
 from ..output.text import shown, size
@@ -14,7 +14,7 @@ from . import Call, Verb
 
 def _keep_up(call: Call, observer: Observer) -> StoreReport:
     said = call.options
-    return keep_up(said.action, said.places, said.config)
+    return keep_up(said.action, said.places, said.config, again=said.again)
 
 
 def _report_lines(report: StoreReport) -> list[Piece]:
@@ -26,6 +26,15 @@ def _report_lines(report: StoreReport) -> list[Piece]:
 
 def _table_rows(report: StoreReport) -> Iterator[tuple[str, str]]:
     yield "store", shown(report.path or "")
+    if report.sent is not None:
+        pushed = report.sent.pushed
+        yield "to", report.sent.to
+        yield "signer", report.sent.signer
+        yield "sent", f"{pushed.sent:,} ({size(pushed.bytes)})"
+        yield "there", f"{pushed.present:,}"
+        yield "withheld", f"{pushed.withheld:,} that others compiled, or not everybody may read"
+        yield "damaged", f"{pushed.damaged:,}"
+        return
     if report.contents is None:
         yield "entries", "none: nothing has been kept yet"
         return
@@ -42,7 +51,7 @@ def _table_rows(report: StoreReport) -> Iterator[tuple[str, str]]:
 
 
 VERB = Verb(
-    "show what a store of bytecode has, clean it up, or make a key that signs",
+    "show what a store of bytecode has, clean it up, send it, or make a key that signs",
     _keep_up,
     _report_lines,
     options=(
@@ -52,11 +61,12 @@ VERB = Verb(
         Setting(
             "places",
             TEXTS,
-            "for keygen: the file for the private key (default: signing_key of the configuration)",
-            value="FILE",
+            "push: the URL to send to; keygen: the file for the key (default: signing_key of the configuration)",
+            value="URL|FILE",
             flags=("places",),
             default=[],
         ),
+        Setting("again", BOOLEAN, "for push: also send what is there already, as after a change of the signing key"),
     ),
     paths="",
 )
