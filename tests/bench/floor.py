@@ -4,15 +4,36 @@ Two processes read, prove and write, each with a worker that only compiles. Noth
 bounded or dealt out; nobody looks whether a directory may be trusted, and no worker is confined. What is left is what a
 run can't do without: each source is opened below the descriptor of its directory, without following a link, and read;
 it goes to another process, and its code comes back; both are digested; a pyc gets its name when it is whole.
+
+`PROMISES` are those beyond that, each kept in the least that Python needs for it: a line or two in the same loops, with
+no function, no class and no case that is rare. In the programs below their lines end in the promise's name.
 """
 
 from __future__ import annotations
 
+import re
+
+PROMISES = {
+    "limits": "a source has its time and memory",
+    "same": "bytes depend on the source alone",
+    "edits": "no half of an edit is compiled",
+    "readers": "a pyc has the readers of its source",
+    "records": "what was written is known",
+}
+
 #: The worker, of the target: as the one of the bare loop, but source and code come and go through pipes.
 _WORKER = r"""
 import gc, marshal, struct, sys, warnings
+import resource, signal, time  #: limits
 warnings.simplefilter("ignore")
 gc.disable()
+def may_be_split(code):  #: same
+    found, kind, codes = [], type(code), [code]  #: same
+    for each in codes:  #: same
+        for constant in each.co_consts:  #: same
+            if constant.__class__ is kind: codes.append(constant)  #: same
+            elif constant.__class__ is frozenset: found.append(constant)  #: same
+    return len(found) > 1 and len({id(each) for each in found}) > len(set(found))  #: same
 read, write = sys.stdin.buffer.read, sys.stdout.buffer
 while True:
     head = read(8)
@@ -20,10 +41,17 @@ while True:
         break
     path, size = struct.unpack("<II", head)
     path = read(path).decode("utf-8", "surrogateescape")
+    signal.setitimer(signal.ITIMER_PROF, 60)  #: limits
+    begun, used = time.perf_counter(), time.process_time()  #: limits
     try:
-        body = marshal.dumps(compile(read(size), path, "exec", dont_inherit=True, optimize=0))
+        code = compile(read(size), path, "exec", dont_inherit=True, optimize=0)
+        body = marshal.dumps(code)
+        if may_be_split(code): pass  #: same
     except (SyntaxError, ValueError):
         body = b""
+    spent, used = time.perf_counter() - begun, time.process_time() - used  #: limits
+    signal.setitimer(signal.ITIMER_PROF, 0)  #: limits
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 1 << 30: sys.exit()  #: limits
     write.write(struct.pack("<I", len(body)) + body)
     write.flush()
 """
@@ -31,6 +59,7 @@ while True:
 #: The program: a tree, and the target.
 FLOOR = r"""
 import fcntl, gc, os, stat, struct, subprocess, sys
+import pickle, socket, sqlite3  #: records
 from hashlib import sha256
 gc.disable()
 tree, target, worker = sys.argv[1:]
@@ -42,31 +71,45 @@ def start():
         fcntl.fcntl(end, 1031, WIDE)  # F_SETPIPE_SZ
     return child
 
+ROW = struct.Struct("<5q16s5q16s16s")  #: records
+def stamp(status):  #: edits
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns  #: edits
+
 def read_all(directory, names):
     found, place = [], os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     for name in names:
         source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=place)
         status = os.fstat(source)
+        readers = None
+        if status.st_mode & 0o077:  #: readers
+            try: readers = os.getxattr(source, "system.posix_acl_access")  #: readers
+            except OSError: pass  #: readers
         data = os.read(source, status.st_size + 1)
+        after = os.fstat(source)  #: edits
+        if stamp(after) != stamp(status) or len(data) != status.st_size: continue  #: edits
         os.close(source)
-        found.append((name, status, data, sha256(data).digest()))
+        found.append((name, status, data, sha256(data).digest(), readers))
     return place, found
 
 def ask(child, directory, found):
     pieces = []
-    for name, _, data, _ in found:
+    for name, _, data, _, _ in found:
         path = os.fsencode(directory + "/" + name)
         pieces += (struct.pack("<II", len(path), len(data)), path, data)
     child.stdin.write(b"".join(pieces))
     child.stdin.flush()
 
-def write_all(child, place, found):
+def write_all(child, directory, place, found):
     try:
         os.mkdir("__pycache__", dir_fd=place)
     except FileExistsError:
         pass
     cache = os.open("__pycache__", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
-    for name, status, data, digest in found:
+    above = os.fstat(cache)  #: readers
+    try: os.getxattr(cache, "system.posix_acl_default")  #: readers
+    except OSError: pass  #: readers
+    rows = []  #: records
+    for name, status, data, digest, readers in found:
         (size,) = struct.unpack("<I", child.stdout.read(4))
         if not size:
             continue
@@ -75,9 +118,15 @@ def write_all(child, place, found):
         header = MAGIC + struct.pack("<III", 0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
         new = os.open(NEW, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, status.st_mode & 0o666, dir_fd=cache)
         os.writev(new, (header, body))
-        os.fstat(new)
+        own = os.fstat(new)
+        due = above.st_uid, above.st_gid, status.st_mode & 0o666  #: readers
+        if (own.st_uid, own.st_gid, own.st_mode & 0o777) != due: raise SystemExit  #: readers
         os.close(new)
         os.rename(NEW, name[:-3] + TAG, src_dir_fd=cache, dst_dir_fd=cache)
+        got = os.stat(name[:-3] + TAG, dir_fd=cache, follow_symlinks=False)  #: records
+        if (got.st_ino, got.st_mtime_ns) != (own.st_ino, own.st_mtime_ns): continue  #: records
+        rows.append(ROW.pack(*stamp(status), digest[:16], *stamp(got), proof[:16], header) + name.encode())  #: records
+    say.send(pickle.dumps((directory, b"\n".join(rows))))  #: records
     os.close(cache)
     os.close(place)
 
@@ -94,7 +143,7 @@ def work(pieces):
         ask(child, directory, found)
         if before:
             write_all(child, *before)
-        before = place, found
+        before = directory, place, found
         if size > AHEAD:
             write_all(child, *before)
             before = None
@@ -119,6 +168,16 @@ for directory, _, names in os.walk(tree):
     if taken:
         pieces.append((directory, taken, size))
 pieces.sort(key=lambda piece: piece[2], reverse=True)
+hear, say = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  #: records
+if os.fork():  #: records
+    say.close()  #: records
+    database = sqlite3.connect("")  #: records
+    database.execute("create table records (directory, pycs)")  #: records
+    while row := hear.recv(1 << 20):  #: records
+        database.execute("insert into records values (?, ?)", pickle.loads(row))  #: records
+    database.commit()  #: records
+    os.wait()  #: records
+    sys.exit()  #: records
 child = os.fork()
 work(pieces[bool(child)::2])
 if not child:
@@ -126,7 +185,13 @@ if not child:
 os.wait()
 """
 
+_MARKED = re.compile(r"^(.*\S)  #: (\w+)\n", re.MULTILINE)
 
-def floor(python: str, target: str, tree: str) -> list[str]:
-    """The command line of that program, for a host's interpreter and a target's."""
-    return [python, "-I", "-S", "-c", FLOOR, tree, target, _WORKER]
+
+def floor(python: str, target: str, tree: str, *promises: str) -> list[str]:
+    """The command line of that program, for a host's interpreter and a target's; it keeps these promises, too."""
+
+    def of(program: str) -> str:
+        return _MARKED.sub(lambda line: f"{line[1]}\n" if line[2] in promises else "", program)
+
+    return [python, "-I", "-S", "-c", of(FLOOR), tree, target, of(_WORKER)]

@@ -13,9 +13,10 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from floor import floor
+from floor import PROMISES, floor
 from glance import fill
 from lanes import ceiling, parent_and_lane, standing_in, watch
 from peers import BARE_LOOP, WORKERS, clean, remove_bytecode, sources, uv_seconds
@@ -151,12 +152,13 @@ def _cold(bench: Bench, corpus: str, rounds: int) -> Iterator[Row | Serial]:
     single = bench._replace(tree=bench.scratch / f"single-{corpus}")
     grow(single.tree, small_sources(bench.tree), 1)
     one = single.ours("run", "--jobs", str(WORKERS), state=f"single-{corpus}")
-    needed = floor(os.path.realpath(sys.executable), bench.target, str(bench.tree))
-    ours, loop, least, uv, start = in_turn(
+    needed = partial(floor, os.path.realpath(sys.executable), bench.target, str(bench.tree))
+    ours, loop, least, most, uv, start = in_turn(
         rounds,
         clean(bench, command),
         clean(bench, bare),
-        clean(bench, needed),
+        clean(bench, needed()),
+        clean(bench, needed(*PROMISES)),
         lambda: Sample(uv_seconds(bench)),
         clean(single, one),
     )
@@ -165,8 +167,9 @@ def _cold(bench: Bench, corpus: str, rounds: int) -> Iterator[Row | Serial]:
         if tree == corpus:
             yield ratio(f"{corpus}: cold", peer, [ours, theirs[peer]], limit, of)
     for of in ("seconds", "processor"):
-        yield ratio(f"{corpus}: cold, only what the promises need", "bare loop", [least, loop], None, of)
-        yield ratio(f"{corpus}: cold", "only what the promises need", [ours, least], None, of)
+        yield ratio(f"{corpus}: cold, only what a proof needs", "bare loop", [least, loop], None, of)
+        yield ratio(f"{corpus}: cold, each promise in a few lines", "bare loop", [most, loop], None, of)
+        yield ratio(f"{corpus}: cold", "each promise in a few lines", [ours, most], None, of)
     yield from _parent(bench, corpus, ours, start)
 
 
