@@ -146,6 +146,7 @@ def test_no_block_is_left_out(page: Path) -> None:
         "appliance",
         "conda",
         "cluster",
+        "fleet",
         "machine",
         "fresh",
         "fedora",

@@ -178,12 +178,10 @@ def _push(report: StoreReport, url: str, settings: Settings, *, again: bool) -> 
 
 
 def _remote_settings(url: str, settings: Settings) -> RemoteSettings:
-    from ..store.remote.address import is_remote, parse_address
+    from ..store.remote.address import parse_address
     from ..store.remote.asking import RemoteSettings
 
     try:
-        if not is_remote(url):
-            raise ValueError("it is none of another machine's store")
         parse_address(url)
     except ValueError as error:
         raise UsageError(f"store push needs a URL: {error}", hint="write redis://HOST or https://HOST/PATH") from None

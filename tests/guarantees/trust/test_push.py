@@ -222,8 +222,8 @@ def test_a_server_that_is_gone_or_hangs_up_is_named(farm: Farm) -> None:
 
 #: A URL, lines of the builder's configuration in the place of its own, and a part of what is said.
 MISTAKES: list[tuple[str, dict[str, Any], str]] = [
-    ("/srv/store", {}, "store push needs a URL: it is none of another machine's store"),
-    ("ftp://host", {}, "store push needs a URL: it is none of another machine's store"),
+    ("/srv/store", {}, "store push needs a URL: it is no URL of a store"),
+    ("ftp://host", {}, "store push needs a URL: it is no URL of a store"),
     ("redis://host/x", {}, "store push needs a URL: after a host of Redis comes the number of a database"),
     ("redis://:geheim@ho st", {}, "store push needs a URL: it has other characters than a URL"),
     ("redis://host", {"signing_key": ""}, "no signing key is configured"),

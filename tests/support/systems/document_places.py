@@ -140,6 +140,8 @@ class Places:
             return self._with_conda()
         if name == "cluster":
             return self._with_dask()
+        if name == "fleet":
+            return self._with_redis()
         if name == "builder":
             return self._builder()
         if name == "shells":
@@ -225,6 +227,33 @@ class Places:
         place = Place(lambda as_root: [*mounts, *([] if as_root else account)], lambda: seen)
         place.environment = {"PATH": f"/srv/bin:{PATH}", "HOME": "/srv/reader"}
         return place.starting_in("/srv/reader")
+
+    def _with_redis(self) -> Place:
+        """A machine without a way out, for builder, server and machine of a fleet: the same sources twice."""
+        if find_tool("redis-server") is None:
+            absent("no redis-server on this machine (Debian package redis-server)")
+        mounts = self._stack.enter_context(
+            private_mounts(
+                f"mount -t tmpfs -o mode=755 none {WORKSHOP}; mount -t proc none /proc; {_LOOPBACK}", alone=True
+            )
+        )
+        seen = Path(mounts[1].partition("=")[2]).parent.parent / "root"
+        (seen / "srv").chmod(0o755)
+        for name in ("builder", "machine"):
+            app = write_tree(seen / f"srv/{name}/app", {"demo.py": "def f():\n    return 1\n", "other.py": "x = 1\n"})
+            for path in (app, app.parent):
+                path.chmod(0o755)
+        for name in ("bin", "redis"):
+            (seen / f"srv/{name}").mkdir()
+        program = seen / "srv/bin/pyctrigger"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m pyctrigger "$@"\n')
+        program.chmod(0o755)
+        (interpreter,) = _documented_pythons(1)
+        make_prefix(interpreter, self._scratch / "python")
+        shutil.move(self._scratch / "python", seen / "srv/python3.13")
+        place = Place(lambda _as_root: mounts, lambda: seen)
+        place.environment = {"PATH": f"/srv/bin:{PATH}", "HOME": "/srv"}
+        return place.starting_in("/srv")
 
     def _with_shells(self) -> Place:
         """This machine, with three shells, and an empty home."""

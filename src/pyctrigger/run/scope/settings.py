@@ -116,9 +116,9 @@ def _is_store(value: Any) -> bool:
 
 
 def _check_store(value: str) -> str:
-    """What is no path has to be a URL that can be used. Raises ValueError."""
-    if "://" in value and not value.startswith("/"):
-        from ...store.remote.address import parse_address  # few have any
+    """What is no path has to be a URL. Raises ValueError."""
+    if "://" in value and value[0] != "/":
+        from ...store.remote.address import parse_address
 
         parse_address(value)
     return value
@@ -432,8 +432,10 @@ STORE = {
         STORES,
         meaning=(
             "Where bytecode is taken from, and kept, instead of compiling the same source again: nowhere, the cache "
-            "directory of the account (`local`; of root `/var/cache/pyctrigger`), or the directory of this name. Only "
-            "root or the account itself may be able to write there."
+            "directory of the account (`local`; of root `/var/cache/pyctrigger`), the directory of this name, where no "
+            "other account may write, or the store of another machine, which is only read and learns which public "
+            "sources a machine has: `redis://[USER@]HOST[:PORT][/DATABASE]` (the extra `redis`) or "
+            "`http://[USER@]HOST[:PORT]/PATH`; with `rediss://` and `https://` through TLS."
         ),
     ),
     "write": Setting(
@@ -461,7 +463,10 @@ STORE = {
     "password_file": Setting(
         "store_password_file",
         FILE,
-        meaning=("The password for a store of another machine: the first line of a file that only its owner can read."),
+        meaning=(
+            "The password for a store of another machine: the first line of a file that only its owner can read. For "
+            "HTTP without a user in the URL it is a bearer's token."
+        ),
     ),
     "max_size": Setting(
         "store_max_size", SIZES, meaning="How large the store may become; what was used least recently goes."
@@ -470,8 +475,8 @@ STORE = {
         "store_timeout",
         FEW_SECONDS,
         meaning=(
-            "How long a run may wait for a store of another machine, over all that it asks for and beyond the time for "
-            "compiling that it has saved. After that the run compiles what is left, and says so."
+            "How long a run may wait for a store of another machine, in all, and beyond the time for compiling that it "
+            "has saved, from looking up its name on. Then it compiles what is left, and says so."
         ),
     ),
 }
