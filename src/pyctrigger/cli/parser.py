@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         options, left = self.parse_known_args(args, namespace)
-        if left:
+        if left and not _take_places(options, left):
             raise UsageError(_describe_rejected(options.verb, left), hint=f"see {self.prog} {options.verb} --help")
         return options
 
@@ -97,6 +97,16 @@ def verb_parsers() -> dict[str, argparse.ArgumentParser]:
     """Returns the parser of each verb."""
     (verbs,) = (each for each in build_parser()._actions if isinstance(each, argparse._SubParsersAction))
     return dict(verbs.choices)
+
+
+def _take_places(options: argparse.Namespace, left: list[str]) -> bool:
+    """Whether what is left are more of a verb's places, after an option: argparse takes only those before it."""
+    actions = verb_parsers()[options.verb]._actions
+    many = [each.dest for each in actions if each.nargs in ("*", "+") and not each.option_strings]
+    if not many or any(each.startswith("-") for each in left):
+        return False
+    setattr(options, many[0], [*getattr(options, many[0]), *left])
+    return True
 
 
 def _describe_rejected(verb: str, left: list[str]) -> str:

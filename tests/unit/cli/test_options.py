@@ -1,4 +1,4 @@
-"""Options that need another one, and options that contradict each other."""
+"""Options that need another one, options that contradict each other, and places around options."""
 
 from __future__ import annotations
 
@@ -48,3 +48,21 @@ def test_a_call_that_makes_sense_is_not(line: str) -> None:
     """Defaults were not given."""
     options = parse(line.split()).options
     require_consistent(options, find_verb(options.verb))
+
+
+@pytest.mark.parametrize(
+    ("line", "places"),
+    [
+        ("run a b --quiet", ["a", "b"]),
+        ("run a --quiet b", ["a", "b"]),
+        ("run --quiet a b", ["a", "b"]),
+        ("run a --python 3.11 b --quiet c", ["a", "b", "c"]),
+        ("audit a --needs-rebuild b", ["a", "b"]),
+        ("store push --json redis://host", ["redis://host"]),
+        ("explain a --python 3.11 b", ["a", "b"]),
+    ],
+)
+def test_places_stand_anywhere_among_options(line: str, places: list[str]) -> None:
+    """Also after an option that stands after others."""
+    options = vars(parse(line.split()).options)
+    assert places == next(options[name] for name in ("paths", "places", "archives", "managers") if name in options)
