@@ -22,8 +22,10 @@ from command import Command
 from confinement import NOBODY
 from conftest import absent
 from dask_cluster import node_environment, node_python
+from interpreters import find_interpreters, one_per_flavour
 from large_trees import bulk
 from packages import write_tree
+from pyctrigger.namespaces import FREE_IDS
 from pyctrigger.store.container import SMALLEST_CONTAINER
 from pyctrigger.store.signing import SigningKey, public_text
 from store_servers import Fleet, Nginx, Redis, content_of, fleet, free_port, running, talker, tool
@@ -366,6 +368,69 @@ def test_what_not_everybody_may_read_is_not_asked_for(built: Fleet, redis: Redis
         assert (0, closed, COUNT - closed) == counts(built.run(tree, "--stateless", "--jobs", "1"))
         asked = client.info("commandstats")["cmdstat_get"]["calls"]
     assert asked <= COUNT - closed
+
+
+def test_root_lets_another_account_ask(built: Fleet) -> None:
+    """Whoever takes the process over that has the connection has no account of anybody's."""
+    if os.geteuid():
+        absent("needs root")
+    accounts: list[int] = []
+
+    def look(connection: socket.socket) -> None:
+        port = f":{connection.getpeername()[1]:04X}"
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[1].endswith(port):
+                accounts.append(int(fields[7]))
+        connection.close()
+
+    with talker(look) as port:
+        built.use(f"redis://127.0.0.1:{port}")
+        assert (0, COUNT, 0) == counts(built.run(built.tree("watched"), "--stateless", "--jobs", "1"))
+    assert accounts
+    assert all(FREE_IDS[0][0] <= each <= FREE_IDS[0][1] for each in accounts)
+
+
+def test_trees_of_other_accounts_and_roots(built: Fleet, redis: Redis) -> None:
+    """They are asked for as well, if everybody may read them: by whoever acts as their owner, and from outside."""
+    if os.geteuid():
+        absent("needs root")
+    built.use(redis.url)
+    tree = built.tree("theirs")
+    for path in [tree, *tree.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    assert (0, 0, COUNT) == counts(built.run(tree, "--jobs", "1"))
+    assert {NOBODY} == {path.stat().st_uid for path in tree.rglob("*.pyc")}
+
+    root = built.top / "root"
+    built.tree("root/opt/site")
+    place = ["--python", built.python, "--config", str(built.top / "config.toml"), "--stateless"]
+    staged = built.command.json("run", *place, "--root", str(root), "--site-dir", "/opt/site")
+    assert (0, 0, COUNT) == counts(staged)
+
+
+def test_a_hook_says_one_line_and_never_fails(built: Fleet) -> None:
+    """For all flavours of a call there is one time, too."""
+    pythons = [each.path for each in one_per_flavour(find_interpreters()) if "pypy" not in each.path][-3:]
+    tree = built.tree("hooked")
+    places = [word for python in pythons for word in ("--python", python)]
+    with talker(hang) as port:
+        built.use(f"http://127.0.0.1:{port}", timeout=0.5)
+        words = [
+            *places,
+            "--site-dir",
+            str(tree),
+            "--state-dir",
+            f"{tree}-state",
+            "--config",
+            str(built.top / "config.toml"),
+        ]
+        outcome = built.command.text("run", "--hook", *words, str(tree))
+    assert 0 == outcome.code
+    assert [f"store http://127.0.0.1:{port}: {SLOW}; {REST}"] == [
+        line for line in outcome.err.splitlines() if "store" in line
+    ]
+    assert len(pythons) * COUNT == len(content_of(tree))
 
 
 def test_a_repair_asks_nobody(built: Fleet, redis: Redis) -> None:

@@ -14,14 +14,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
 
+from ...errors import PyctriggerError
 from ...forking import fork
 from ...interpreter.remote.powerless import bound
 from ...interpreter.servant import give_up_rights, preload, receive_exactly
 from ..container import SMALLEST_CONTAINER, StoredCode, pack, unpack
 from ..seal import LARGEST_SEAL, SealFlaw, Seals
+from ..signing import verifier_of
 from . import frames
 from .address import Address
 from .frames import ABSENT, FOUND, KEPT, LENGTH, MISS, TROUBLE, Answer
@@ -42,9 +44,6 @@ _NUMBERS = {reason: number for number, reason in enumerate(REASONS)}
 def serve(channel_number: int, life: int, uid: int) -> None:
     """Fork for each socket that comes, until nobody is there to send one."""
     preload(
-        "cryptography.exceptions",
-        "cryptography.hazmat.primitives.asymmetric.ed25519",
-        "http.client",
         "concurrent.futures.thread",
         "zlib",
         "compression.zstd",
@@ -53,10 +52,8 @@ def serve(channel_number: int, life: int, uid: int) -> None:
     channel = socket.socket(fileno=channel_number)
     settings = json.loads(_receive(channel, _LARGEST_SETTINGS))
     address = Address(*settings["address"])
-    if address.is_redis:
-        preload("redis", "redis.connection", "redis.backoff", "redis.retry")
-    else:
-        from . import by_http  # noqa: F401 - it can't be read later
+    signers = [bytes.fromhex(each) for each in settings["trusted"]]
+    transport, seals = _prepare(address, settings["password"], signers)
     give_up_rights(life, uid, _MOST_MEMORY)
     bound(_MOST_PROCESSES if uid >= 0 else 0)
     if sys.platform.startswith("linux") and os.getpgrp() == os.getpid():
@@ -73,7 +70,7 @@ def serve(channel_number: int, life: int, uid: int) -> None:
             if not child:
                 try:
                     channel.close()
-                    _answer_all(socket.socket(fileno=descriptor), address, settings)
+                    _answer_all(socket.socket(fileno=descriptor), transport, seals, signers)
                 finally:
                     os._exit(0)
             forks.append(child)
@@ -94,11 +91,40 @@ def _receive(channel: socket.socket, most: int) -> bytes:
     return receive_exactly(channel, size) if 0 < size <= most else b""
 
 
-def _answer_all(channel: socket.socket, address: Address, settings: dict[str, Any]) -> None:
+def _prepare(
+    address: Address, password: str | None, signers: list[bytes]
+) -> tuple[Callable[[], Transport], Seals | None]:
+    """Returns what makes a transport, and what checks signatures, if the library is there.
+
+    Both are used once, over nothing of a stranger's: what they import late can't be read later.
+    """
+    make: Callable[[], Transport]
+    if address.is_redis:
+        from .by_redis import RedisTransport
+
+        preload("redis", "redis.connection", "redis.backoff", "redis.retry")
+        make = partial(RedisTransport, address, password)
+    else:
+        from .by_http import HttpTransport
+
+        make = partial(HttpTransport, address, password)
+    seals = None
+    with contextlib.suppress(Exception):  # whoever makes one for use will say so
+        make()
+    with contextlib.suppress(PyctriggerError, ValueError):
+        seals = Seals(signers)
+        for signer in signers[:1]:
+            verifier_of(signer)(bytes(64), b"")
+    return make, seals
+
+
+def _answer_all(
+    channel: socket.socket, make: Callable[[], Transport], seals: Seals | None, signers: list[bytes]
+) -> None:
     """Answer one process of the run until it has gone, or nothing can be asked any more."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         try:
-            shelf = _Shelf(address, settings)
+            shelf = _Shelf(make(), seals, signers)
             while body := _receive(channel, frames.LARGEST_REQUEST):
                 for answer in shelf.answers(body):
                     channel.sendall(frames.pack_answer(answer))
@@ -112,11 +138,10 @@ def _answer_all(channel: socket.socket, address: Address, settings: dict[str, An
 class _Shelf:
     """A store, asked and checked."""
 
-    def __init__(self, address: Address, settings: dict[str, Any]) -> None:
-        """Raises TroubleError."""
-        self._signers = [bytes.fromhex(each) for each in settings["trusted"]]
-        self._transport = _transport_for(address, settings["password"])
-        self._seals: Seals | None = None
+    def __init__(self, transport: Transport, seals: Seals | None, signers: list[bytes]) -> None:
+        self._signers = signers
+        self._transport = transport
+        self._seals = seals
         self._refusals = 0
 
     def answers(self, body: bytes) -> Iterator[Answer]:
@@ -130,7 +155,7 @@ class _Shelf:
                 yield Answer(KEPT) if refusal is None else _refused(refusal)
             return
         if self._seals is None:
-            self._seals = _seals_of(self._signers)
+            raise TroubleError(Trouble.NO_SIGNATURES)
         wants = frames.wants_of(body)
         for want, gotten in zip(wants, self._transport.get([_sealed(each) for each in wants])):
             self._refusals = self._refusals + 1 if gotten in _TRYING else 0
@@ -158,24 +183,6 @@ def _refused(refusal: Refusal) -> Answer:
     return Answer(MISS, _NUMBERS[refusal.value])
 
 
-def _seals_of(signers: list[bytes]) -> Seals:
-    """Raises TroubleError without the library."""
-    try:
-        return Seals(signers)
-    except Exception:  # noqa: BLE001 - it is missing, or can't be loaded
-        raise TroubleError(Trouble.NO_SIGNATURES) from None
-
-
 def _sealed(want: Want) -> Want:
     """Returns what is asked of the store itself."""
     return want._replace(largest=LARGEST_SEAL + SMALLEST_CONTAINER + want.largest)
-
-
-def _transport_for(address: Address, password: str | None) -> Transport:
-    if address.is_redis:
-        from .by_redis import RedisTransport
-
-        return RedisTransport(address, password)
-    from .by_http import HttpTransport
-
-    return HttpTransport(address, password)
