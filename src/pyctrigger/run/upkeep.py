@@ -182,9 +182,13 @@ def _remote_settings(url: str, settings: Settings) -> RemoteSettings:
     from ..store.remote.asking import RemoteSettings
 
     try:
-        parse_address(url)
+        has_password = parse_address(url).password is not None
     except ValueError as error:
         raise UsageError(f"store push needs a URL: {error}", hint="write redis://HOST or https://HOST/PATH") from None
+    if has_password:
+        raise UsageError(
+            "everybody sees a command line, and this one has a password in it", hint="set password_file in [store]"
+        )
     return RemoteSettings(url, (), settings.store_password_file, settings.store_timeout)
 
 

@@ -226,6 +226,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("ftp://host", {}, "store push needs a URL: it is no URL of a store"),
     ("redis://host/x", {}, "store push needs a URL: after a host of Redis comes the number of a database"),
     ("redis://:geheim@ho st", {}, "store push needs a URL: it has other characters than a URL"),
+    ("redis://user:geheim@host", {}, "everybody sees a command line, and this one has a password in it"),
     ("redis://host", {"signing_key": ""}, "no signing key is configured"),
     ("redis://host", {"signing_key": "/none/key.pem"}, "signing key /none/key.pem: No such file or directory"),
     ("redis://host", {"url": ""}, "no store is configured"),
