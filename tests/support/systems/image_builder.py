@@ -46,7 +46,13 @@ def builder(scratch: Path) -> dict[str, str]:
     scratch.mkdir()
     configuration = scratch / "storage.conf"
     configuration.write_text(_CONFIGURATION.format(scratch=scratch, base=_base_image()))
-    return {"CONTAINERS_STORAGE_CONF": str(configuration), "BUILDAH_ISOLATION": "chroot"}
+    temporary = scratch / "temporary"  # what a cache mount has is kept there, too
+    temporary.mkdir()
+    return {
+        "CONTAINERS_STORAGE_CONF": str(configuration),
+        "BUILDAH_ISOLATION": "chroot",
+        "TMPDIR": str(temporary),
+    }
 
 
 def _base_image() -> Path:
