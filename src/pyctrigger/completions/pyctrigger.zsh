@@ -315,7 +315,7 @@ _shtab_pyctrigger_store_options=(
   "*"{-v,--verbose}"[-vv\: show the traceback of a defect]"
   "--color=[when to use colour\; auto\: on a terminal (default)]:color:(auto always never)"
   ":what to do\; gc\: check everything, and remove what is old:(status gc push keygen)"
-  "*:push\: the URL to send to\; keygen\: the file for the key (default\: signing_key of the configuration):"
+  "*:push\: the URL to send to\; keygen\: the file for the key (default\: signing_key):"
 )
 
 # guard to ensure default positional specs are added only once per session

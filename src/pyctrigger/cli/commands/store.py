@@ -61,7 +61,7 @@ VERB = Verb(
         Setting(
             "places",
             TEXTS,
-            "push: the URL to send to; keygen: the file for the key (default: signing_key of the configuration)",
+            "push: the URL to send to; keygen: the file for the key (default: signing_key)",
             value="URL|FILE",
             flags=("places",),
             default=[],
