@@ -30,8 +30,11 @@ from .segments import INDEX, Segment, SegmentWriter, list_segments, open_own, wr
 
 #: Seconds between two looks at what others have published, and between two publications of our own.
 _LOOK_AGAIN, _PUBLISH_AGAIN = 0.1, 0.1
-#: How many times longer than either takes we wait until the next time: 2 % of a run.
+#: How many times as long as the processor time of either we wait until the next time: 2 % of a run. Where many share a
+#: processor the clock would say more, and they would compile what others have published.
 _PAUSE = 50
+#: Seconds after which another run that has published nothing is taken to have ended; and until we know of others.
+_COMPANY, _UNKNOWN = 2.0, 0.3
 #: Seconds. What was changed so lately may change again without another time of modification.
 _UNSETTLED = 0.1
 #: Seconds to wait for the lock where something small has to be written.
@@ -71,8 +74,10 @@ class StoreContents(NamedTuple):
 class LocalStore:
     """An open store. Closing it publishes what was put, and makes room. Not for several processes: fork, then open."""
 
-    def __init__(self, directory: int, *, writes: bool, max_size: int, name: str = "") -> None:
+    def __init__(self, directory: int, *, writes: bool, max_size: int, name: str = "", run: str = "") -> None:
         self._directory = directory
+        #: What the names of all segments begin with that this run writes, in whatever lane.
+        self._run = run or os.urandom(4).hex()
         #: What it is called: its path.
         self.name = name
         status = os.fstat(directory)
@@ -84,6 +89,8 @@ class LocalStore:
         self._segments: list[Segment] = []
         self._seen: int | None = None
         self._next_look = 0.0
+        #: Until when other runs are taken to fill the store, too.
+        self._company_until = time.monotonic() + _UNKNOWN
         self._writer: SegmentWriter | None = None
         self._next_publication = 0.0
         self._hits = self._absent = self._kept = 0
@@ -94,6 +101,11 @@ class LocalStore:
     def is_writable(self) -> bool:
         """Whether it takes code."""
         return self._writes
+
+    @property
+    def has_company(self) -> bool:
+        """Whether other runs may be filling it now."""
+        return time.monotonic() < self._company_until
 
     @cached_property
     def origin(self) -> bytes:
@@ -138,6 +150,11 @@ class LocalStore:
         found = [self._find(key, largest) for key in keys]
         if None in found and self._look_again():
             found = [each or self._find(key, largest) for key, each in zip(keys, found)]
+        if self._writer is not None and self._writer.has_unpublished:  # nothing more may come for a while
+            try:
+                self._publish_if_due(self._writer)
+            except OSError as error:
+                self._stop_writing(_reason(error))
         for each in found:
             if each is None:
                 self._absent += 1
@@ -191,6 +208,7 @@ class LocalStore:
         if now < self._next_look:
             return False
         self._next_look = now + _LOOK_AGAIN
+        begun = time.process_time()
         try:
             changed = os.fstat(self._directory).st_mtime_ns
             if changed == self._seen:
@@ -199,14 +217,14 @@ class LocalStore:
             self._open_segments()
         except OSError:
             return False
-        after = time.monotonic()
-        self._next_look = after + max(_LOOK_AGAIN, _PAUSE * (after - now))
+        self._next_look = now + max(_LOOK_AGAIN, _PAUSE * (time.process_time() - begun))
         return True
 
     def _open_segments(self) -> None:
         known = {(each.name, each.status.st_ino, each.status.st_mtime_ns): each for each in self._segments}
         segments: list[Segment] = []
         own = self._writer.name if self._writer is not None else None
+        recent = time.time() - _COMPANY
         for name, suffix in list_segments(self._directory):
             if suffix != INDEX or name == own or len(segments) >= _MAX_SEGMENTS:
                 continue
@@ -214,6 +232,8 @@ class LocalStore:
                 status = os.stat(name + INDEX, dir_fd=self._directory, follow_symlinks=False)
                 segment = known.pop((name, status.st_ino, status.st_mtime_ns), None)
                 segments.append(segment or Segment(name, self._directory))
+                if status.st_mtime > recent and not name.startswith(self._run):
+                    self._company_until = time.monotonic() + _COMPANY
         for gone in known.values():
             gone.close()
         segments.sort(key=lambda segment: -segment.count)
@@ -236,11 +256,10 @@ class LocalStore:
                     self._kept += 1
                     if self._writer.is_full:
                         self._publish(self._writer)
-            if self._writer is not None and time.monotonic() >= self._next_publication:
-                self._publish(self._writer)
+            if self._writer is not None:
+                self._publish_if_due(self._writer)
         except OSError as error:
-            # A jail or a build chroot may have a store that others fill.
-            self._stop_writing("" if error.errno == errno.EROFS else error.strerror or str(error))
+            self._stop_writing(_reason(error))
 
     def _begin_segment(self) -> None:
         """Begin a segment, if there is room. Raises OSError."""
@@ -248,15 +267,19 @@ class LocalStore:
         if measure(self._directory) > limits.size and not compact(self._directory, limits, self._mode).has_room:
             self._stop_writing("it is full, and other runs are using all of it")
             return
-        self._writer = SegmentWriter(self._directory, self._mode)
+        self._writer = SegmentWriter(self._directory, self._mode, self._run)
         self._next_publication = time.monotonic() + _PUBLISH_AGAIN
 
+    def _publish_if_due(self, writer: SegmentWriter) -> None:
+        if time.monotonic() >= self._next_publication:
+            self._publish(writer)
+
     def _publish(self, writer: SegmentWriter) -> None:
-        begun = time.monotonic()
+        begun = time.process_time()
         if writer.has_unpublished:
             writer.publish()
-        now = time.monotonic()
-        self._next_publication = now + max(_PUBLISH_AGAIN, _PAUSE * (now - begun))
+        took = time.process_time() - begun
+        self._next_publication = time.monotonic() + max(_PUBLISH_AGAIN, _PAUSE * took)
         # Not more than a few segments of this size are written at once, so what is over the limit is bounded.
         if writer.is_full or writer.size > self._max_size // 8:
             writer.close()
@@ -346,6 +369,11 @@ class LocalStore:
             os.close(descriptor)
 
 
+def _reason(error: OSError) -> str:
+    """Returns why nothing more is kept; "" where nobody expects it: a jail may have a store that others fill."""
+    return "" if error.errno == errno.EROFS else error.strerror or str(error)
+
+
 def _is_current(segment: Segment, directory: int) -> bool:
     """Whether a segment's index is still the one that we have read."""
     try:
@@ -355,9 +383,12 @@ def _is_current(segment: Segment, directory: int) -> bool:
     return os.path.samestat(status, segment.status)
 
 
-def open_local(path: str, *, create: bool = False, writes: bool = True, max_size: int = 1 << 30) -> LocalStore:
+def open_local(
+    path: str, *, create: bool = False, writes: bool = True, max_size: int = 1 << 30, run: str = ""
+) -> LocalStore:
     """Open the store in a directory, for reading only unless it is our own. With `create` it is made, for us alone.
 
+    All lanes of a `run` give the same digits for it: what they keep isn't another run's.
     Raises OSError, and RefusedError if somebody else than we or root can write in it.
     """
     from ..interpreter.trust import require_own  # root asks it of all directories above
@@ -379,7 +410,7 @@ def open_local(path: str, *, create: bool = False, writes: bool = True, max_size
         others = writers_beside_root(directory, status)
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or others:
             raise RefusedError(f"store {path} can be written by others", hint=f"chmod go-w {path}")
-        return LocalStore(directory, writes=writes, max_size=max_size, name=path)
+        return LocalStore(directory, writes=writes, max_size=max_size, name=path, run=run)
     except BaseException:
         os.close(directory)
         raise

@@ -20,7 +20,7 @@ def local_path(url: str) -> str | None:
     return None if above is None else os.path.join(above, _NAME)
 
 
-def open_backend(url: str, *, writes: bool, max_size: int) -> tuple[LocalStore | None, str | None]:
+def open_backend(url: str, *, writes: bool, max_size: int, run: str = "") -> tuple[LocalStore | None, str | None]:
     """Open the store that `url` names, and make it if it is to be written; None for one that doesn't exist.
 
     Returns also why it can't be used.
@@ -31,7 +31,7 @@ def open_backend(url: str, *, writes: bool, max_size: int) -> tuple[LocalStore |
     try:
         if url == LOCAL and writes:
             make_own(os.path.dirname(path))
-        return open_local(path, create=writes, writes=writes, max_size=max_size), None
+        return open_local(path, create=writes, writes=writes, max_size=max_size, run=run), None
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not writes:
             return None, None  # nothing has been kept yet

@@ -30,6 +30,8 @@ from ..buffers import write_pieces
 from .container import LARGEST_CONTAINER
 
 DATA, INDEX, USED, TEMPORARY = ".data", ".index", ".used", ".index.tmp"
+#: Bytes of a segment's name, which is written in hexadecimal digits.
+_NAME_SIZE = 8
 FILES = re.compile(r"([0-9a-f]{16})(\.data|\.index|\.used|\.index\.tmp|\.used\.tmp)\Z")
 #: Bytes and records of one segment. The last container may go beyond. A writer has all records in memory: 15 MB.
 MAX_DATA, MAX_RECORDS = 256 << 20, 1 << 16
@@ -190,11 +192,11 @@ class Segment:
 class SegmentWriter:
     """Appends containers to a new segment, and publishes them."""
 
-    def __init__(self, directory: int, mode: int) -> None:
-        """Create its file, and lock it. Raises OSError."""
+    def __init__(self, directory: int, mode: int, run: str = "") -> None:
+        """Create its file, and lock it. Its name begins with that of the `run`. Raises OSError."""
         self._directory = directory
         self._mode = mode
-        self.name, self._descriptor = _create_locked(directory, mode)
+        self.name, self._descriptor = _create_locked(directory, mode, run)
         self.size = 0
         self._waiting: list[bytes] = []
         self._waiting_size = 0
@@ -281,10 +283,10 @@ def _fanout(records: list[bytes], bits: int) -> array[int]:
     return found
 
 
-def _create_locked(directory: int, mode: int) -> tuple[str, int]:
+def _create_locked(directory: int, mode: int, run: str) -> tuple[str, int]:
     """Create a segment's file, and lock it. Returns its name and descriptor. Raises OSError."""
     while True:
-        name = os.urandom(8).hex()
+        name = run + os.urandom(_NAME_SIZE - len(run) // 2).hex()
         descriptor = _create(name + DATA, directory, mode)
         with contextlib.suppress(OSError):  # without locks it may be taken for one whose writer was killed
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -12,7 +12,7 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import partial
 from itertools import chain
@@ -28,7 +28,7 @@ from .wire import UNREADABLE, USUAL, Compiled, Failed, Reply, Setup, WireError, 
 from .worker import Job, Worker
 
 #: Limits for one worker's queue: long enough that it never idles, short enough that all finish at the same time.
-_MAX_JOBS = 256
+MAX_JOBS = 256
 _MAX_BYTES = 1 << 19
 #: Bytes that a worker is given at once: choosing one for each small source would take longer than sending it.
 _PORTION = 1 << 13
@@ -86,6 +86,7 @@ class Pool:
 
     The program is `compile`, or `compare`, which loads doubtful bytecode. For `leases` see Worker. If its
     duty is a part of the work, it answers Apart for what needs another worker, and SLOW for what needs more time.
+    `max_jobs` says how many jobs a worker has queued at most, each time that one is to be added.
     """
 
     def __init__(  # noqa: PLR0913 - each is a fact about the workers, and most have a default
@@ -99,8 +100,10 @@ class Pool:
         leases: str | None = None,
         allowance: Allowance | None = None,
         duty: Duty = Duty.WHOLE,
+        max_jobs: Callable[[], int] = lambda: MAX_JOBS,
     ) -> None:
         self._duty = duty
+        self._max_jobs = max_jobs
         #: What the caller waits for besides: once it can be read, `map` takes the next job.
         self.channel: int | None = None
         self._interpreter = interpreter
@@ -162,7 +165,7 @@ class Pool:
                 self._waiting.append(job)
             while self._duty is not Duty.APART and (worker := self._worker_with_room()):
                 enough = worker.outstanding + _PORTION
-                while worker.outstanding < enough and len(worker.jobs) < _MAX_JOBS:
+                while worker.outstanding < enough and len(worker.jobs) < self._max_jobs():
                     job = next(source)
                     if job is None:
                         return False
@@ -197,7 +200,7 @@ class Pool:
         special = [each for each in self._workers if each.setup != USUAL or _is_retrying(each)]
         if self._duty is Duty.APART and sum(each.outstanding for each in self._workers) >= _MAX_BYTES:
             return False
-        return len(self._waiting) + sum(len(each.jobs) for each in special) <= _MAX_JOBS
+        return len(self._waiting) + sum(len(each.jobs) for each in special) <= MAX_JOBS
 
     def _worker_with_room(self) -> Worker | None:
         """Returns the worker for the next job, a new one if all others are busy, or None if there is no room."""
@@ -213,7 +216,7 @@ class Pool:
                 if not usable:
                     raise
                 self._size = len(usable)  # no descriptors, processes or memory for another one: continue with fewer
-        return best if best and len(best.jobs) < _MAX_JOBS and best.outstanding < _MAX_BYTES else None
+        return best if best and len(best.jobs) < self._max_jobs() and best.outstanding < _MAX_BYTES else None
 
     def _pause(self) -> float:
         """Returns the seconds for which all workers have work, and room for their answers.

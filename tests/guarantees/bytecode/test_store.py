@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,36 @@ def test_lanes_fill_one_store_and_take_from_it(shop: Shop, jobs: str) -> None:
 
     assert sum(counts(first)) == sum(counts(second)) == second.counts["stored"] == len(sources) - 1
     assert content_of(tree) == shop.alone(tree)
+
+
+#: How many runs there are at once, and sources that take some milliseconds each.
+AT_ONCE, MANY = 6, 600
+
+
+def test_runs_at_once_share_the_work(shop: Shop) -> None:
+    """Each goes its own way, and looks again for what the others have done: less than two compile each source.
+
+    The bytes are those of a run without a store.
+    """
+    text = "".join(f"def f{n}(a, b=1):\n    return [(a + {n}, x, b) for x in range(b) if x > a]\n" for n in range(40))
+    sources = {f"p{number // 40}/m{number}.py": f"{text}NUMBER = {number}\n" for number in range(MANY)}
+    trees = [shop.tree(f"tree{number}", sources) for number in range(AT_ONCE)]
+
+    def run(tree: Path, *options: str) -> Outcome:
+        scope = ["--python", shop.python.path, "--site-dir", str(tree), "--jobs", "1", "--stateless"]
+        return shop.command.json("run", *scope, *options)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        outcomes = list(pool.map(lambda tree: run(tree, "--config", str(shop.top / "config.toml")), trees))
+
+    assert [MANY] * AT_ONCE == [sum(counts(each)) for each in outcomes]
+    assert sum(each.counts["compiled"] for each in outcomes) < 2 * MANY
+    for tree in trees[:2]:
+        content = content_of(tree)
+        for name in content:
+            (tree / name).unlink()
+        assert (MANY, 0) == counts(run(tree))
+        assert content == content_of(tree)
 
 
 def test_a_source_that_names_itself_is_compiled_for_itself(shop: Shop) -> None:

@@ -68,6 +68,44 @@ def test_runs_see_each_others_code_while_they_run(place: Path, monkeypatch: pyte
     assert [1, 2, 3] == found_in(place, [1, 2, 3])
 
 
+def test_what_waits_is_published_although_nothing_more_comes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that finds all that it asks for has nothing to put."""
+    monkeypatch.setattr(local, "_PUBLISH_AGAIN", 0.02)
+    with open_local(str(place), create=True) as one:
+        one.put([code(1)])
+        assert [None] == found_in(place, [1])
+        time.sleep(0.02)
+        assert [1] == reading(one, [1])
+        assert [1] == found_in(place, [1])
+
+
+#: Who else has put something lately: what the names of their segments begin with, if they aren't those of this run.
+OTHERS: dict[str, tuple[list[str], bool]] = {
+    "nobody": ([], False),
+    "another lane": (["0000000a"], False),
+    "another run": (["0000000a", "0000000b"], True),
+}
+
+
+@pytest.mark.parametrize("who", OTHERS)
+def test_a_store_knows_whether_other_runs_fill_it(place: Path, monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+    """At first it can't know, and after a while without them it has forgotten."""
+    for name, value in {"_LOOK_AGAIN": 0.0, "_PUBLISH_AGAIN": 0.0, "_UNKNOWN": 0.05, "_COMPANY": 0.3}.items():
+        monkeypatch.setattr(local, name, value)
+    runs, expected = OTHERS[who]
+    with open_local(str(place), create=True, run="0000000a") as store:
+        assert store.has_company
+        time.sleep(0.05)
+        for run in runs:
+            with open_local(str(place), run=run) as other:
+                other.put([code(1)])
+                assert list(place.glob(f"{run}*.data"))
+        assert [None] == reading(store, [2])
+        assert expected == store.has_company
+        time.sleep(0.3)
+        assert not store.has_company
+
+
 def test_what_is_found_is_bounded(place: Path) -> None:
     """By what its source allows."""
     fill_store(place, [1], size=3000)

@@ -120,6 +120,24 @@ def test_a_source_is_compiled_by_the_worker_that_it_needs(
     assert expected == [tuple(eval(found[number])[-2:]) for number in range(len(sources))]
 
 
+@pytest.mark.parametrize("most", [1, 8])
+def test_no_more_jobs_wait_than_the_caller_allows(tmp_path: Path, most: int) -> None:
+    """Those after them are taken when there is room again."""
+    taken = 0
+
+    def jobs() -> Iterator[Job]:
+        nonlocal taken
+        for number in range(30):
+            taken += 1
+            yield job(COMPILES, number)
+
+    with Pool(scripted(tmp_path), Limits(), 1, max_jobs=lambda: most) as pool:
+        waiting = [taken - done for done, _ in enumerate(pool.map(jobs()))]
+    assert 30 == len(waiting)
+    assert most >= max(waiting)
+    assert most == waiting[0]
+
+
 #: What a worker of one source does, and the answer of a pool that does only what usual workers do.
 USUALLY: dict[str, tuple[bytes, object]] = {
     "compiles": (COMPILES, CODE),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -27,10 +26,6 @@ from .writing import PycWriter, SourceRead, SourceTurn, Task
 if TYPE_CHECKING:
     from .stores import StoreClient
 
-#: Sources that wait while larger ones after them are found; what is held is their names and status.
-_MOST_WAITING = 256
-#: Sources taken from the plan at a time: for each one that is given out, and for as many once so many wait.
-_STEP = 8
 #: Sources that are held at most so that a watcher knows how many there are: some 50 MB of names and status.
 _MOST_COUNTED = 50_000
 #: Bytes. Copies of what is this small, most of them empty, aren't worth waiting for.
@@ -85,7 +80,7 @@ class Compilation:
     def compile(self, owner: int, tasks: Iterator[Task | None]) -> Iterator[tuple[SourceRead, wire.Compiled]]:
         """Yields the code of sources in trees of one owner, as the answers come. Raises PyctriggerError."""
         pool = self._workers.pool_for(owner)
-        jobs = self._jobs(self._missing(largest_first(self._counted(tasks))))
+        jobs = self._jobs(self._missing(self._workers.order.arrange(self._counted(tasks))))
         for first in jobs:  # no worker starts where a store has everything
             for job, answer in pool.map(chain([first], jobs)):
                 source = job.context
@@ -331,27 +326,3 @@ def _job(source: SourceRead, name: bytes, need: Apart | None) -> Job:
     if need:
         job.setup, job.is_retry = need
     return job
-
-
-def largest_first(tasks: Iterator[Task | None]) -> Iterator[Task | None]:
-    """Yields the same tasks, each the largest of those that the plan has come to; None while there is none yet.
-
-    So the workers end together, and none has a long one left at the end. Reading the plan is spread over the work.
-    """
-    waiting: list[tuple[int, int, Task]] = []
-    number = 0
-    while True:
-        is_over, has_paused = True, False
-        for task in islice(tasks, _STEP):
-            is_over, has_paused = False, task is None
-            if task is None:
-                break
-            number += 1
-            heapq.heappush(waiting, (-task[1].size, number, task))
-        if not waiting:
-            if is_over:
-                return
-            yield None
-        # Asking the plan for each of them would cost more than the order gains.
-        for _ in range(min(len(waiting), _STEP if has_paused or len(waiting) > _MOST_WAITING else 1)):
-            yield heapq.heappop(waiting)[2]

@@ -1,6 +1,6 @@
 """Lanes: where there is much to do, processes make the changes side by side, and this one deals them out.
 
-A piece is a part of what one directory needs, bounded in bytes; those with the largest sources are dealt first. What
+A piece is a part of what one directory needs, bounded in bytes; they are dealt in the run's order (`workers.py`). What
 needs a worker of its own is dealt on to one more lane, which starts for it. If a lane ends before its work, its pieces
 are dealt once more, each alone; what ends two lanes is named as failed.
 """
@@ -28,7 +28,7 @@ from ..scope.forked import Child, DeathError, Relay, packed
 from .execution import Change, Execution
 from .lane import Lane, Outcome
 from .pieces import Key, Piece, pieces_of
-from .workers import Workers
+from .workers import Order, Workers
 
 #: Work that a lane has ahead of it.
 _AHEAD = 512 << 10
@@ -104,15 +104,16 @@ def _least_ahead(lane: _Lane) -> tuple[bool, int]:
 class _Crew:
     """Up to `count` lanes with the same duty, and the pieces that wait for them."""
 
-    def __init__(self, duty: Duty, count: int) -> None:
+    def __init__(self, duty: Duty, count: int, order: Order) -> None:
         self.duty = duty
         self.count = count
+        self._order = order
         self.lanes: list[_Lane] = []
         self.unexplained = self.lost = 0
         self.have_worked = False
-        self.waiting: list[tuple[int, int, Piece]] = []
-        #: The work that waits, and pieces to be dealt alone.
-        self.work = 0
+        self.waiting: list[tuple[float, int, Piece]] = []
+        #: The work that waits, its sources, and pieces to be dealt alone.
+        self.work = self.sources = 0
         self.retries: list[Piece] = []
         self._number = 0
 
@@ -120,6 +121,12 @@ class _Crew:
     def has_waiting(self) -> bool:
         """Whether pieces wait."""
         return bool(self.waiting or self.retries)
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether there are enough to choose from."""
+        is_random, most_sources = self._order
+        return self.sources >= most_sources if is_random else self.work >= _MOST_WAITING
 
     @property
     def is_busy(self) -> bool:
@@ -131,12 +138,13 @@ class _Crew:
         for piece in pieces:
             self._number += 1
             self.work += piece.work
-            heapq.heappush(self.waiting, (-piece.work, self._number, piece))
+            self.sources += len(piece.step.stale)
+            heapq.heappush(self.waiting, (self._order.rank(piece.work), self._number, piece))
 
     def take_all(self) -> list[Piece]:
         """Returns all that waits; none of it waits any more."""
         left = [*(piece for _, _, piece in self.waiting), *self.retries]
-        self.waiting, self.work, self.retries = [], 0, []
+        self.waiting, self.work, self.sources, self.retries = [], 0, 0, []
         return left
 
     def deal(self) -> None:
@@ -153,6 +161,7 @@ class _Crew:
                 break
             piece = heapq.heappop(self.waiting)[2]
             self.work -= piece.work
+            self.sources -= len(piece.step.stale)
             lane.give(piece)
 
 
@@ -162,8 +171,9 @@ class Lanes:
     def __init__(
         self, count: int, layouts: Sequence[Layout], execution: Execution, workers: Workers, keep: Sequence[int]
     ) -> None:
-        self._usual = _Crew(Duty.USUAL, count)
-        self._special = _Crew(Duty.APART, 1)
+        order = workers.order
+        self._usual = _Crew(Duty.USUAL, count, order)
+        self._special = _Crew(Duty.APART, 1, order)
         self._layouts = layouts
         self._numbers = {id(layout): number for number, layout in enumerate(layouts)}
         self._levels = len(execution.wanted.levels)
@@ -208,7 +218,7 @@ class Lanes:
             found = (pieces_of(self._numbers[id(layout)], step) for layout, step in of_one_owner)
             pieces, is_over = chain.from_iterable(found), False
             while not is_over or self._usual.is_busy or self._special.is_busy:
-                is_full = is_over or self._usual.work >= _MOST_WAITING
+                is_full = is_over or self._usual.has_enough
                 if not is_full:
                     taken = list(islice(pieces, _STEP))
                     is_over = len(taken) < _STEP

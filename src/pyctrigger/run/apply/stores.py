@@ -24,9 +24,13 @@ from ...tree.permission.readers import Grants
 from ...tree.source import largest_pyc
 from ...tree.ways import keeps_nobody_out
 from ...workers import wire
+from ...workers.pool import MAX_JOBS
 from ..plan.wanted import Wanted
 from ..scope.config import Settings
 from .writing import SourceRead, SourceTurn, StoredAnswer, Task
+
+#: Sources that wait for a worker, while other runs compile the same ones, and until some do.
+_AMONG_OTHERS, _ALONE = 8, 64
 
 
 class OpenBackend(Backend, Protocol):
@@ -35,6 +39,10 @@ class OpenBackend(Backend, Protocol):
     @property
     def is_private(self) -> bool:
         """Whether only its owner can enter it."""
+
+    @property
+    def has_company(self) -> bool:
+        """Whether other runs may be filling it now."""
 
     def take_notices(self) -> list[str]:
         """Returns why nothing more is kept, if that is to be said."""
@@ -75,6 +83,13 @@ class StoreClient:
     def take(self, _path: str) -> SourceRead | None:
         """Returns a source that was read, and isn't here, once."""
         return None
+
+    @property
+    def max_jobs(self) -> int:
+        """How many sources may wait for a worker: they aren't looked for again."""
+        if not self._backend.is_writable:
+            return MAX_JOBS
+        return _AMONG_OTHERS if self._backend.has_company else _ALONE
 
     def find(self, source: SourceRead) -> StoredAnswer | None:
         """Returns the code of a source, as a worker would answer it, or None if not all of it is there."""
@@ -153,15 +168,18 @@ def _levels_of(source: SourceRead) -> list[int]:
     return [state.level for state in source.stale.levels]
 
 
-def open_store(settings: Settings, interpreter: Interpreter, wanted: Wanted) -> tuple[StoreClient | None, str | None]:
+def open_store(
+    settings: Settings, interpreter: Interpreter, wanted: Wanted, run: str
+) -> tuple[StoreClient | None, str | None]:
     """Open the store that is configured, if there is one, and this interpreter's code may be kept.
 
-    Returns it, and why it can't be used.
+    `run` is what all lanes of this one have in common. Returns the store, and why it can't be used.
     """
     keys = keys_of(interpreter) if settings.store_url else None
     if keys is None:
         return None, None
-    backend, trouble = open_backend(settings.store_url, writes=settings.store_write, max_size=settings.store_max_size)
+    writes, max_size = settings.store_write, settings.store_max_size
+    backend, trouble = open_backend(settings.store_url, writes=writes, max_size=max_size, run=run)
     if backend is None:
         return None, trouble
     return StoreClient(backend, Exchange(backend, keys), wanted, interpreter.magic_number), None

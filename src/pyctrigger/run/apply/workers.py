@@ -1,12 +1,22 @@
-"""The workers of a run: those that compile, or the one that checks doubtful bytecode."""
+"""The workers of a run: those that compile, or the one that checks doubtful bytecode; and the order of their work.
+
+Usually the largest sources come first: so the workers end together, and none has a long one left at the end. Runs that
+fill one store at the same time would all compile the same sources then. So each of them goes its own way, and finds
+what the others have done meanwhile. The order changes neither what is written nor what is reported.
+"""
 
 from __future__ import annotations
 
+import heapq
+import os
+from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...interpreter.interpreter import Interpreter
 from ...pyc.header import InvalidationMode
 from ...state.locations import is_root, lock_directory
+from ...typed import NamedTuple
 from ..plan.wanted import Wanted
 from ..scope.config import Settings
 from ..scope.request import Running
@@ -16,6 +26,52 @@ if TYPE_CHECKING:
     from ...workers.allowance import Allowance
     from ...workers.pool import Duty, Pool
     from .stores import StoreClient
+    from .writing import Task
+
+#: Sources taken from the plan at a time: for each one that is given out, and for as many once so many wait.
+_STEP = 8
+
+
+class Order(NamedTuple):
+    """How to choose among the sources that a plan has come to."""
+
+    is_random: bool
+    most_waiting: int
+    """Sources that wait to be chosen from: what is held is their names and status."""
+
+    def rank(self, work: int) -> float:
+        """Returns the place of what costs so much: the least comes first."""
+        if not self.is_random:
+            return -work
+        # A large one tends to come early. Python's random numbers would take longer to import than to make.
+        return int.from_bytes(os.urandom(4), "little") / max(work, 1)
+
+    def arrange(self, tasks: Iterator[Task | None]) -> Iterator[Task | None]:
+        """Yields the same tasks in this order, as far as the plan has come; None while there is none yet.
+
+        Reading the plan is spread over the work.
+        """
+        waiting: list[tuple[float, int, Task]] = []
+        number = 0
+        while True:
+            is_over, has_paused = True, False
+            for task in islice(tasks, _STEP):
+                is_over, has_paused = False, task is None
+                if task is None:
+                    break
+                number += 1
+                heapq.heappush(waiting, (self.rank(task[1].size), number, task))
+            if not waiting:
+                if is_over:
+                    return
+                yield None
+            # Asking the plan for each of them would cost more than the order gains.
+            for _ in range(min(len(waiting), _STEP if has_paused or len(waiting) > self.most_waiting else 1)):
+                yield heapq.heappop(waiting)[2]
+
+
+LARGEST_FIRST = Order(is_random=False, most_waiting=256)
+ITS_OWN_WAY = Order(is_random=True, most_waiting=1 << 14)
 
 
 class Workers:
@@ -36,9 +92,12 @@ class Workers:
         proves: bool = False,
         duty: Duty | None = None,
         remote: RemoteStore | None = None,
+        run: str | None = None,
     ) -> None:
         self._duty = duty
         self._remote = remote
+        #: What it has in common with its lanes, for a store.
+        self._run = run or os.urandom(4).hex()
         self._interpreter = interpreter
         self._settings = settings
         self._running = running
@@ -69,6 +128,13 @@ class Workers:
         return bool(self._settings.store_url)
 
     @property
+    def order(self) -> Order:
+        """The order in which sources are compiled."""
+        settings = self._settings
+        shares = settings.store_url and settings.store_write and not settings.has_remote_store
+        return ITS_OWN_WAY if shares else LARGEST_FIRST
+
+    @property
     def store(self) -> StoreClient | None:
         """What has bytecode that was made elsewhere, if it is configured, and can be used."""
         if self._settings.store_url and not self._has_opened_store:
@@ -80,7 +146,7 @@ class Workers:
             elif not self._settings.has_remote_store:
                 from .stores import open_store
 
-                self._store, self.store_trouble = open_store(self._settings, self._interpreter, self._wanted)
+                self._store, self.store_trouble = open_store(self._settings, self._interpreter, self._wanted, self._run)
         return self._store
 
     def warm_up(self, owner: int) -> None:
@@ -124,7 +190,13 @@ class Workers:
             leases=lock_directory() if is_root() and not running.stateless else None,
             allowance=self._allowance,
             duty=self._duty or Duty.WHOLE,
+            max_jobs=self._max_jobs,
         )
+
+    def _max_jobs(self) -> int:
+        from ...workers.pool import MAX_JOBS
+
+        return MAX_JOBS if self._store is None else self._store.max_jobs
 
     @property
     def _in_lane(self) -> bool:
@@ -141,4 +213,12 @@ class Workers:
 
     def of_a_lane(self, duty: Duty) -> Workers:
         """Returns those of a lane with this duty; it starts none before it has some."""
-        return Workers(self._interpreter, self._settings, self._running, self._wanted, duty=duty, remote=self._remote)
+        return Workers(
+            self._interpreter,
+            self._settings,
+            self._running,
+            self._wanted,
+            duty=duty,
+            remote=self._remote,
+            run=self._run,
+        )

@@ -138,7 +138,7 @@ class RemoteStore:
 class RemoteBackend:
     """A store of another machine, for one process of a run. It is asked ahead, and read from only."""
 
-    is_writable = is_private = False
+    is_writable = is_private = has_company = False
     origin = bytes(16)
 
     def __init__(self, remote: RemoteStore) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,8 @@ from pyctrigger.outcome.observer import Observer
 from pyctrigger.outcome.outcome import LASTING_KINDS, Failure
 from pyctrigger.pyc.header import Verdict
 from pyctrigger.run.apply import compile as module
-from pyctrigger.run.apply.compile import Compilation, largest_first
+from pyctrigger.run.apply.compile import Compilation
+from pyctrigger.run.apply.workers import LARGEST_FIRST
 from pyctrigger.run.apply.writing import PycWriter
 from pyctrigger.run.plan.knowledge import Knowledge
 from pyctrigger.run.plan.results import Results
@@ -52,7 +52,7 @@ class Workers:
         self.lacks = frozenset[str]()
         self.owner = -1
         #: No store is configured.
-        self.asks_store, self.store, self.store_trouble = False, None, None
+        self.asks_store, self.store, self.store_trouble, self.order = False, None, None, LARGEST_FIRST
 
     def pool_for(self, owner: int) -> Any:
         """Returns itself."""
@@ -400,31 +400,3 @@ def test_no_more_than_so_many_wait(monkeypatch: pytest.MonkeyPatch, held: int, e
         compiling = Compiling(top, Workers({}, 9))
         compiling.run("a.py", "b.py", "c.py", "d.py")
         assert expected == compiling.workers.asked
-
-
-def test_few_sources_are_taken_from_the_plan_at_a_time() -> None:
-    """Eight for each that is given out, until 256 wait, and then eight for as many."""
-    taken: list[int] = []
-
-    def tasks() -> Iterator[Any]:
-        for number in range(400):
-            taken.append(number)
-            yield None, SimpleNamespace(size=number % 100)
-
-    found = largest_first(tasks())
-    sizes, counts = [], []
-    for task in found:
-        assert task is not None
-        sizes.append(task[1].size)
-        counts.append(len(taken))
-    assert ([7, 15, 23], [8, 16, 24]) == (sizes[:3], counts[:3])
-    assert [8] * 36 == [after - before for before, after in zip(counts, counts[1:37])]
-    assert [*[0] * 42, *[8] * 6] == sorted(after - before for before, after in zip(counts[40:], counts[41:89]))
-    assert sorted(number % 100 for number in range(400)) == sorted(sizes)
-
-
-def test_eight_sources_are_given_out_before_a_plan_that_pauses_is_asked_again() -> None:
-    """The largest of those that have come, and then None as long as nothing comes."""
-    tasks: list[Any] = [*((None, SimpleNamespace(size=size)) for size in range(10)), *[None] * 5]
-    found = [task and task[1].size for task in largest_first(iter(tasks))]
-    assert [7, 9, 8, 6, 5, 4, 3, 2, 1, 0, None, None, None] == found

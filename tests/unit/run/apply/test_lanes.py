@@ -6,6 +6,7 @@ import contextlib
 import pickle
 import socket
 import struct
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +16,12 @@ from pyctrigger.outcome.outcome import Tally
 from pyctrigger.run.apply.lane import Outcome
 from pyctrigger.run.apply.lanes import Lanes, _Crew, _Lane
 from pyctrigger.run.apply.pieces import Dealt, Key, pieces_of
+from pyctrigger.run.apply.workers import ITS_OWN_WAY, LARGEST_FIRST, Order
 from pyctrigger.run.plan.steps import Removal, Stale, Step, all_missing
 from pyctrigger.run.scope.forked import DeathError
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
-from pyctrigger.workers.pool import Apart
+from pyctrigger.workers.pool import Apart, Duty
 from pyctrigger.workers.wire import Setup
 from unit.run.apply.test_execution import execution_of
 
@@ -154,9 +156,16 @@ class Script:
 class Stage(Lanes):
     """Lanes that follow a script: called with what a lane is dealt, which raises what ends it."""
 
-    def __init__(self, count: int, layout: Layout, play: Callable[[list[Dealt]], None], most: int = 99) -> None:
+    def __init__(
+        self,
+        count: int,
+        layout: Layout,
+        play: Callable[[list[Dealt]], None],
+        most: int = 99,
+        order: Order = LARGEST_FIRST,
+    ) -> None:
         execution, self.results, *_ = execution_of({})
-        workers: Any = None
+        workers: Any = SimpleNamespace(order=order)
         super().__init__(count, [layout], execution, workers, [])
         self.play, self.log, self.most = play, list[list[str]](), most
         self.special_log: list[list[str]] = []
@@ -199,6 +208,42 @@ def test_the_largest_pieces_are_dealt_first(layout: Layout) -> None:
 
     assert [["d7", "d4", "d3"], ["d6", "d5", "d2", "d1"]] == stage.log
     assert 7 == sum(map(len, stage.log))
+
+
+def test_runs_that_fill_a_store_deal_in_orders_of_their_own(layout: Layout) -> None:
+    """All pieces, in an order that nothing foretells."""
+    steps = [step_of(f"d{number}", 64 * KIB) for number in range(100)]
+    orders = []
+    for _ in range(2):
+        stage = Stage(1, layout, nothing, order=ITS_OWN_WAY)
+        assert [] == stage.do(*steps)
+        orders.append([name for dealt in stage.log for name in dealt])
+    assert [sorted(each.relative for each in steps)] * 2 == [sorted(each) for each in orders]
+    assert sum(one == other for one, other in zip(*orders)) < 20
+
+
+#: The order, how many directories wait, the sizes of the sources in each, and whether that is enough to choose from.
+ENOUGH: list[tuple[Order, int, list[int], bool]] = [
+    (LARGEST_FIRST, 15, [64 * KIB], False),
+    (LARGEST_FIRST, 16, [64 * KIB], True),
+    (LARGEST_FIRST, 16, [1] * 64, True),
+    (ITS_OWN_WAY, 16, [64 * KIB] * 2, False),
+    (ITS_OWN_WAY, 255, [1] * 64, False),
+    (ITS_OWN_WAY, 256, [1] * 64, True),
+]
+
+
+@pytest.mark.parametrize(("order", "count", "sizes", "expected"), ENOUGH)
+def test_the_plan_is_read_until_there_is_enough_to_choose_from(
+    order: Order, count: int, sizes: list[int], expected: bool
+) -> None:
+    """By work, or by sources; once they are dealt there isn't."""
+    crew = _Crew(Duty.USUAL, 1, order)
+    for number in range(count):
+        crew.put(list(pieces_of(0, step_of(f"d{number}", *sizes))))
+    assert expected == crew.has_enough
+    crew.take_all()
+    assert not crew.has_enough
 
 
 class Deadly:

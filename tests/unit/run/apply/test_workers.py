@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import repeat
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,14 +12,15 @@ import pytest
 from processes import children_of
 from pyctrigger.pyc.header import InvalidationMode
 from pyctrigger.run.apply import workers as module
-from pyctrigger.run.apply.workers import Workers
+from pyctrigger.run.apply.workers import ITS_OWN_WAY, LARGEST_FIRST, Order, Workers
 from pyctrigger.run.scope.config import Settings
 from pyctrigger.run.scope.request import Running
-from pyctrigger.workers.pool import UNTRIED
+from pyctrigger.workers.pool import UNTRIED, Duty
 from scripted_workers import COMPILES, TELLS_ARGUMENTS, TELLS_PID, bodies, job, scripted
 from unit.run.plan.trees import wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -73,6 +75,23 @@ def test_roots_workers_have_accounts_of_their_own(tmp_path: Path, leases: Path, 
         assert (os.geteuid() == 0 and not is_stateless) == leases.is_dir()
 
 
+#: The configuration, and the order.
+ORDERS = [
+    (Settings(), LARGEST_FIRST),
+    (Settings(store_url="local"), ITS_OWN_WAY),
+    (Settings(store_url="/var/cache/codes"), ITS_OWN_WAY),
+    (Settings(store_url="local", store_write=False), LARGEST_FIRST),
+    (Settings(store_url="redis://host"), LARGEST_FIRST),
+]
+
+
+@pytest.mark.parametrize(("settings", "expected"), ORDERS)
+def test_a_run_goes_its_own_way_where_it_fills_a_store(tmp_path: Path, settings: Settings, expected: Order) -> None:
+    """Which other runs may fill at the same time; so do its lanes."""
+    with workers_of(tmp_path, settings) as workers:
+        assert [expected] * 2 == [workers.order, workers.of_a_lane(Duty.USUAL).order]
+
+
 #: The workers that are configured, those that the call asks for, and how many there are.
 COUNTS = [(2, None, 2), (3, 1, 1), (1, 2, 2), (2, 0, 1)]
 
@@ -116,3 +135,54 @@ def test_slow_sources_of_all_owners_have_a_time_together(tmp_path: Path) -> None
         assert [UNTRIED] * 2 == [answers[-1], workers.pool_for(8).ask(job(COMPILES))]
     with workers_of(tmp_path, settings) as workers:
         assert [b"code"] == bodies(workers.pool_for(8).ask(job(COMPILES)))
+
+
+# -- the order of their work -------------------------------------------------------------------------------------------
+
+
+def test_the_largest_comes_first() -> None:
+    """Usually."""
+    assert [9, 5, 5, 1, 0] == sorted([5, 0, 9, 1, 5], key=LARGEST_FIRST.rank)
+
+
+def test_where_a_run_goes_its_own_way_a_large_one_tends_to_come_early() -> None:
+    """Nine of ten, if it is ten times as large, and not always."""
+    early = sum(ITS_OWN_WAY.rank(1000) < ITS_OWN_WAY.rank(100) for _ in range(1000))
+    assert 900 < early < 1000
+    assert ITS_OWN_WAY.rank(0) >= 0
+
+
+def test_few_sources_are_taken_from_the_plan_at_a_time() -> None:
+    """Eight for each that is given out, until 256 wait, and then eight for as many."""
+    taken: list[int] = []
+
+    def tasks() -> Iterator[Any]:
+        for number in range(400):
+            taken.append(number)
+            yield None, SimpleNamespace(size=number % 100)
+
+    found = LARGEST_FIRST.arrange(tasks())
+    sizes, counts = [], []
+    for task in found:
+        assert task is not None
+        sizes.append(task[1].size)
+        counts.append(len(taken))
+    assert ([7, 15, 23], [8, 16, 24]) == (sizes[:3], counts[:3])
+    assert [8] * 36 == [after - before for before, after in zip(counts, counts[1:37])]
+    assert [*[0] * 42, *[8] * 6] == sorted(after - before for before, after in zip(counts[40:], counts[41:89]))
+    assert sorted(number % 100 for number in range(400)) == sorted(sizes)
+
+
+def test_eight_sources_are_given_out_before_a_plan_that_pauses_is_asked_again() -> None:
+    """The largest of those that have come, and then None as long as nothing comes."""
+    tasks: list[Any] = [*((None, SimpleNamespace(size=size)) for size in range(10)), *[None] * 5]
+    found = [task and task[1].size for task in LARGEST_FIRST.arrange(iter(tasks))]
+    assert [7, 9, 8, 6, 5, 4, 3, 2, 1, 0, None, None, None] == found
+
+
+def test_a_run_that_goes_its_own_way_gives_out_all_tasks() -> None:
+    """In another order each time, although the plan has few of them at first."""
+    tasks: list[Any] = [(None, SimpleNamespace(size=1, number=number)) for number in range(1000)]
+    orders = [[tasks.index(task) for task in ITS_OWN_WAY.arrange(iter(tasks))] for _ in range(2)]
+    assert [list(range(1000))] * 2 == [sorted(each) for each in orders]
+    assert sum(one == other for one, other in zip(*orders)) < 200
