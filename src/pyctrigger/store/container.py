@@ -20,6 +20,8 @@ from ..zstd import zstd_module
 from .holes import KINDS, OpenCode
 
 _HEAD = struct.Struct("<BB32sI16sIII")
+#: The place of a hole, where there is only one: CPython writes no more.
+_ONE = struct.Struct("<I")
 _DIGEST_SIZE = 32
 _HOLE_SIZE = 5
 #: In the place of an origin, of code that is never passed on: who may read its source is its own store's matter.
@@ -117,27 +119,26 @@ def unpack(data: bytes, key: bytes, largest: int = LARGEST_PAYLOAD) -> Unpacked:
     if twin != _NO_TWIN:
         is_right = twin <= _MAX_LEVEL and not (form or holes or size or stored)
         return StoredCode(key, None, twin, microseconds, origin) if is_right else Flaw.MALFORMED
-    payload: bytes | Flaw = data[_HEAD.size : end]
     if form:
         payload = _decompress(data[_HEAD.size : end], Packing(form), size)
-    elif stored != size:
-        return Flaw.MALFORMED
-    if isinstance(payload, Flaw):
-        return payload
-    code = _parse_code(payload, holes)
+        if isinstance(payload, Flaw):
+            return payload
+        code = _parse_code(payload, 0, size, holes)
+    else:
+        code = _parse_code(data, _HEAD.size, end, holes) if stored == size else None
     return Flaw.MALFORMED if code is None else StoredCode(key, code, 0, microseconds, origin)
 
 
-def _parse_code(payload: bytes, holes: int) -> OpenCode | None:
-    """Returns the code of a payload, or None if it has holes where none can be."""
-    begin = _HOLE_SIZE * holes
-    if not holes or len(payload) <= begin:
+def _parse_code(data: bytes, begin: int, end: int, holes: int) -> OpenCode | None:
+    """Returns the code of the payload between two places, or None if it has holes where none can be."""
+    code = begin + _HOLE_SIZE * holes
+    if not holes or end <= code:
         return None
-    kinds = payload[:holes]
-    places = struct.unpack_from(f"<{holes}I", payload, holes)
-    if not KINDS.issuperset(kinds) or not _is_ascending(places) or places[-1] > len(payload) - begin:
+    kinds = data[begin : begin + holes]
+    places = _ONE.unpack_from(data, begin + 1) if holes == 1 else struct.unpack_from(f"<{holes}I", data, begin + holes)
+    if not KINDS.issuperset(kinds) or not _is_ascending(places) or places[-1] > end - code:
         return None
-    return OpenCode(kinds, places, payload[begin:])
+    return OpenCode(kinds, places, data[code:end])
 
 
 def _is_ascending(places: Sequence[int]) -> bool:

@@ -138,6 +138,6 @@ class Exchange:
             if twin >= 0 and each.state in (wire.BODY, wire.TWIN):
                 key = self._keys.of(digest, level)
                 kept.append(StoredCode(key, code, 0 if code else twin, each.microseconds, origin))
-            answers.append(each if body is None else each._replace(body=body))
+            answers.append(each if body is None else wire.LevelAnswer(each.state, body, each.microseconds))
         self._backend.put(kept)
-        return answer._replace(levels=tuple(answers)) if is_usable else None
+        return wire.Compiled(answer.source_hash, tuple(answers)) if is_usable else None

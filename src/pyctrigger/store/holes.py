@@ -28,10 +28,10 @@ _PLAIN, _INTERNED = b"zau", b"ZAt"
 _MAX_SHORT = 256
 #: Bytes of a stand-in.
 _SIZE = 32
-#: What is in front of it, without the flag.
-_HEADS = (bytes([_PLAIN[0], _SIZE]), bytes([_INTERNED[0], _SIZE]))
 #: First bytes of strings that may be a file name's, as a container may have them.
 KINDS = frozenset(kind | flag for kind in (_PLAIN[0], _INTERNED[0]) for flag in (0, _SHARED))
+#: What may be in front of a stand-in.
+_HEADS = frozenset(bytes([kind, _SIZE]) for kind in KINDS)
 
 
 def new_stand_in() -> bytes:
@@ -85,7 +85,7 @@ def cut(body: Buffer, stand_in: bytes) -> OpenCode | None:
     at = data.find(stand_in)
     while at >= 0:
         head = at - 2
-        if head < end or bytes([data[head] & ~_SHARED, data[head + 1]]) not in _HEADS:
+        if head < end or data[head:at] not in _HEADS:
             return None
         kinds.append(data[head])
         pieces.append(data[end:head])

@@ -32,7 +32,8 @@ from .segments import INDEX, Segment, SegmentWriter, list_segments, open_own, wr
 _LOOK_AGAIN, _PUBLISH_AGAIN = 0.1, 0.1
 #: How many times as long as the processor time of either we wait until the next time: 2 % of a run. Where many share a
 #: processor the clock would say more, and they would compile what others have published.
-_PAUSE = 50
+#: While nobody else fills the store, four times as long.
+_PAUSE, _LONG_PAUSE = 50, 200
 #: Seconds after which another run that has published nothing is taken to have ended; and until we know of others.
 _COMPANY, _UNKNOWN = 2.0, 0.3
 #: Seconds. What was changed so lately may change again without another time of modification.
@@ -217,7 +218,7 @@ class LocalStore:
             self._open_segments()
         except OSError:
             return False
-        self._next_look = now + max(_LOOK_AGAIN, _PAUSE * (time.process_time() - begun))
+        self._next_look = now + max(_LOOK_AGAIN, self._pause_after(time.process_time() - begun))
         return True
 
     def _open_segments(self) -> None:
@@ -274,12 +275,15 @@ class LocalStore:
         if time.monotonic() >= self._next_publication:
             self._publish(writer)
 
+    def _pause_after(self, seconds: float) -> float:
+        return seconds * (_PAUSE if self.has_company else _LONG_PAUSE)
+
     def _publish(self, writer: SegmentWriter) -> None:
         begun = time.process_time()
         if writer.has_unpublished:
             writer.publish()
         took = time.process_time() - begun
-        self._next_publication = time.monotonic() + max(_PUBLISH_AGAIN, _PAUSE * took)
+        self._next_publication = time.monotonic() + max(_PUBLISH_AGAIN, self._pause_after(took))
         # Not more than a few segments of this size are written at once, so what is over the limit is bounded.
         if writer.is_full or writer.size > self._max_size // 8:
             writer.close()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from children import public_directory
 from packages import write_tree
+from pyctrigger.tree import ways
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.permission.readers import Grants
-from pyctrigger.tree.ways import ways_above, ways_inside
+from pyctrigger.tree.ways import PublicWays, ways_above, ways_inside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,3 +62,29 @@ def test_closed_directories_above_one_tree_alone(tmp_path: Path) -> None:
     finally:
         one.close()
         other.close()
+
+
+#: What is closed to others, below a public directory, and whether everybody may read the source then.
+CLOSED: dict[str, tuple[str, int, bool]] = {
+    "nothing": ("tree/p/a.py", 0o644, True),
+    "the file, to its group": ("tree/p/a.py", 0o604, False),
+    "the file, to others": ("tree/p/a.py", 0o640, False),
+    "its directory": ("tree/p", 0o750, False),
+    "the tree, for reading": ("tree", 0o711, True),
+    "what is above": (".", 0o750, False),
+}
+
+
+@pytest.mark.parametrize("case", CLOSED)
+def test_what_is_closed_meanwhile_keeps_others_out(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """Of the way to a tree it is noticed within a second, for that is long; of all else at once."""
+    monkeypatch.setattr(ways, "_BELIEVED", 0.05)
+    name, mode, expected = CLOSED[case]
+    with public_directory() as public:
+        top = write_tree(public / "top", {"tree/p/a.py": "", "tree/q/b.py": ""})
+        with Tree.open(str(top / "tree")) as tree:
+            public_ways = PublicWays()
+            assert public_ways.lead_all_to(tree, "q", (top / "tree/q/b.py").stat(), None)
+            (top / name).chmod(mode)
+            time.sleep(0.05)
+            assert expected == public_ways.lead_all_to(tree, "p", (top / "tree/p/a.py").stat(), None)

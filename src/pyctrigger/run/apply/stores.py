@@ -19,10 +19,8 @@ from ...pyc.source_hash import source_hash
 from ...store.exchange import Backend, Exchange
 from ...store.key import keys_of
 from ...store.opening import open_backend
-from ...tree.permission.access_lists import READ
-from ...tree.permission.readers import Grants
 from ...tree.source import largest_pyc
-from ...tree.ways import keeps_nobody_out
+from ...tree.ways import PublicWays
 from ...workers import wire
 from ...workers.pool import MAX_JOBS
 from ..plan.wanted import Wanted
@@ -66,8 +64,7 @@ class StoreClient:
         self._wanted = wanted
         self._magic_number = magic_number
         self._told: set[str] = set()
-        #: Whether everybody may enter a directory, by its tree and path: those of the last one that was asked for.
-        self._entered: tuple[int, str, bool] = (0, "", False)
+        self._ways = PublicWays()
 
     # A store of another machine is asked for many sources at a time (`ahead.py`).
 
@@ -151,17 +148,7 @@ class StoreClient:
     def _is_public(self, source: SourceRead) -> bool:
         """Whether everybody may read this source."""
         status, acl, directory = source.text.rights
-        if not Grants.of(status, acl, READ).keeps_nobody_out:
-            return False
-        tree = source.place.layout.sources
-        number, entered, may = self._entered
-        if (number, entered) != (id(tree), directory):
-            try:
-                may = keeps_nobody_out(tree, directory)
-            except OSError:  # it has gone, or somebody keeps us out
-                return False
-            self._entered = id(tree), directory, may
-        return may
+        return self._ways.lead_all_to(source.place.layout.sources, directory, status, acl)
 
 
 def _levels_of(source: SourceRead) -> list[int]:

@@ -43,16 +43,16 @@ class Order(NamedTuple):
         """Returns the place of what costs so much: the least comes first."""
         if not self.is_random:
             return -work
-        # A large one tends to come early. Python's random numbers would take longer to import than to make.
-        return int.from_bytes(os.urandom(4), "little") / max(work, 1)
+        return _draw() / max(work, 1)  # a large one tends to come early
 
     def arrange(self, tasks: Iterator[Task | None]) -> Iterator[Task | None]:
         """Yields the same tasks in this order, as far as the plan has come; None while there is none yet.
 
-        Reading the plan is spread over the work.
+        Reading the plan is spread over the work. In a random order, those of one directory come one after the other:
+        to open another one takes longer than to read a source.
         """
-        waiting: list[tuple[float, int, Task]] = []
-        number = 0
+        waiting: list[tuple[float, int, int, Task]] = []
+        number, rank, place = 0, 0.0, None
         while True:
             is_over, has_paused = True, False
             for task in islice(tasks, _STEP):
@@ -60,14 +60,23 @@ class Order(NamedTuple):
                 if task is None:
                     break
                 number += 1
-                heapq.heappush(waiting, (self.rank(task[1].size), number, task))
+                if not self.is_random:
+                    rank = self.rank(task[1].size)
+                elif task[0] is not place:
+                    place, rank = task[0], _draw()
+                heapq.heappush(waiting, (rank, _draw() if self.is_random else 0, number, task))
             if not waiting:
                 if is_over:
                     return
                 yield None
             # Asking the plan for each of them would cost more than the order gains.
             for _ in range(min(len(waiting), _STEP if has_paused or len(waiting) > self.most_waiting else 1)):
-                yield heapq.heappop(waiting)[2]
+                yield heapq.heappop(waiting)[3]
+
+
+def _draw() -> int:
+    """Returns a random number. Importing Python's own would take longer than to draw them all."""
+    return int.from_bytes(os.urandom(4), "little")
 
 
 LARGEST_FIRST = Order(is_random=False, most_waiting=256)
