@@ -132,6 +132,11 @@ def uv_seconds(bench: Bench) -> float:
     return 60 * float(minutes or 0) + float(number) / (1000 if unit == "ms" else 1)
 
 
+def install_again(bench: Bench, *options: str) -> Sample:
+    """Let uv install everything once more, as in an environment that is made again."""
+    return timed([*_sync(bench), "--reinstall", "--offline", *options], _uv_environment(bench))
+
+
 def remove_bytecode(tree: Path) -> None:
     """Take every `__pycache__` away."""
     for directory, names, _ in os.walk(tree):

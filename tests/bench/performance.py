@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
 import headline
 import page
+import store
 from peers import (
     BARE_LOOP,
     CORPORA,
@@ -40,6 +41,7 @@ from timing import Figure, Sample, timed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+TABLES = ["peers", "headline", "store"]
 TOUCHED = 20
 ORPHANS = 12_000
 
@@ -53,7 +55,9 @@ def main() -> int:
         if "peers" in options.tables and "large" in trees:
             _beside_peers(trees["large"], options)
         if "headline" in options.tables:
-            _headline(trees, options)
+            _table("headline", trees, headline.measure(trees, options.rounds, options.only), options.page)
+        if "store" in options.tables:
+            _table("store", trees, store.measure(trees, options.rounds, options.only), options.page)
     return 0
 
 
@@ -74,16 +78,16 @@ def _beside_peers(bench: Bench, options: argparse.Namespace) -> None:
         page.write(Path(options.page), machine, figures, scaled)
 
 
-def _headline(trees: dict[str, Bench], options: argparse.Namespace) -> None:
-    """The second table: where the time goes."""
+def _table(mark: str, trees: dict[str, Bench], rows: Iterator[headline.Row | headline.Serial], to: str | None) -> None:
+    """The second table, where the time goes, or the third, what a store does."""
     about = page.headline_machine(trees)
     print(about, flush=True)
     found = []
-    for row in headline.measure(trees, options.rounds, options.only):
+    for row in rows:
         found.append(row)
         print(*page.headline_lines([row])[2:], sep="\n", flush=True)
-    if options.page:
-        page.replace_between(Path(options.page), "headline", [about, "", *page.headline_lines(found)])
+    if to:
+        page.replace_between(Path(to), mark, [about, "", *page.headline_lines(found)])
 
 
 def _options() -> argparse.Namespace:
@@ -93,9 +97,9 @@ def _options() -> argparse.Namespace:
         "--rounds", type=int, default=3, help="rounds of the long rows; short ones have three times more"
     )
     parser.add_argument("--corpus", nargs="+", choices=CORPORA, default=list(CORPORA), help="the trees")
-    parser.add_argument("--tables", nargs="+", choices=["peers", "headline"], default=["peers", "headline"])
-    groups = ", ".join(headline.GROUPS)
-    parser.add_argument("--only", nargs="+", help=f"rows of the first table, groups of the second one: {groups}")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
+    groups = ", ".join([*headline.GROUPS, *store.GROUPS])
+    parser.add_argument("--only", nargs="+", help=f"rows of the first table, groups of the others: {groups}")
     parser.add_argument("--sizes", nargs="*", type=int, default=[1000, 4000, 12_000, 40_000, 120_000])
     parser.add_argument("--page", help="write the page here, and its chart beside it")
     parser.add_argument("--scratch", default="/dev/shm" if os.path.isdir("/dev/shm") else None)

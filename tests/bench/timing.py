@@ -47,13 +47,14 @@ class Figure(NamedTuple):
         return statistics.median(one / other for one, other in zip(self.ours, self.theirs))
 
 
-def timed(command: list[str]) -> Sample:
+def timed(command: list[str], environment: dict[str, str] | None = None) -> Sample:
     """Run a command to its end. Raises CalledProcessError where it ends with more than 1."""
     ended = threading.Event()
     _adopt_orphans()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = time.perf_counter()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    nothing = subprocess.DEVNULL
+    child = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, env=environment)
     # Not wait(timeout), which sleeps in steps of up to 50 ms.
     watch = _Watch(child.pid, ended)
     watch.start()
