@@ -167,7 +167,8 @@ class Compilation:
             if self._ready:
                 yield from self._released()
             job = None if task is None else self._start(task)
-            if task is None or job is not None:
+            # A store may have had all that was released: without an answer to come, whoever asks would wait for one.
+            if job is not None or (task is None and self._has_work):
                 yield job
         self._ready.extend(self._later)
         self._held += len(self._later)

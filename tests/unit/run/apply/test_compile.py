@@ -15,7 +15,7 @@ from pyctrigger.pyc.header import Verdict
 from pyctrigger.run.apply import compile as module
 from pyctrigger.run.apply.compile import Compilation
 from pyctrigger.run.apply.workers import LARGEST_FIRST
-from pyctrigger.run.apply.writing import PycWriter
+from pyctrigger.run.apply.writing import PycWriter, SourceRead, StoredAnswer
 from pyctrigger.run.plan.knowledge import Knowledge
 from pyctrigger.run.plan.results import Results
 from pyctrigger.run.plan.steps import LevelState, Stale
@@ -30,7 +30,7 @@ from pyctrigger.workers.pool import UNTRIED, Answer, Lost
 from unit.run.plan.trees import cached, in_memory, knowledge_of, pyc, wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pyctrigger.workers.worker import Job
@@ -48,11 +48,14 @@ class Workers:
     def __init__(self, answers: dict[str, Answer], room: int = 1) -> None:
         self.answers, self.room = answers, room
         self.asked: list[str] = []
+        #: How often they waited although they had nothing to answer.
+        self.idle = 0
         self.requests: list[bytes] = []
         self.lacks = frozenset[str]()
         self.owner = -1
         #: No store is configured.
-        self.asks_store, self.store, self.store_trouble, self.order = False, None, None, LARGEST_FIRST
+        self.asks_store, self.store_trouble, self.order = False, None, LARGEST_FIRST
+        self.store: Any = None
 
     def pool_for(self, owner: int) -> Any:
         """Returns itself."""
@@ -67,6 +70,7 @@ class Workers:
                 held.append(job)
                 self.asked.append(job.context.stale.name)  # type: ignore[attr-defined]
                 self.requests.append(b"".join(map(bytes, job.request)))
+            self.idle += job is None and not held
             if held and (job is None or len(held) >= self.room):
                 yield self._answered(held.popleft())
         while held:
@@ -103,9 +107,14 @@ class Compiling:
         self.compilation = Compilation(held, found, self.knowledge, writer, self.results)
 
     def run(
-        self, *names: str, verdict: Verdict = Verdict.MISSING, source_hash: bytes | None = None, below: str = ""
+        self,
+        *names: str,
+        verdict: Verdict = Verdict.MISSING,
+        source_hash: bytes | None = None,
+        below: str = "",
+        dealt: Callable[[list[Any]], Iterator[Any]] = iter,
     ) -> list[str]:
-        """Compile these sources. Returns the names of those that have code."""
+        """Compile these sources, as they are dealt. Returns the names of those whose code an answer has."""
         with Layout(Tree.open(str(self.top))) as layout:
             tasks = [
                 (
@@ -118,7 +127,7 @@ class Compiling:
                 )
                 for name in names
             ]
-            return [source.stale.name for source, code in self.compilation.compile(7, iter(tasks)) if code is CODE]
+            return [source.stale.name for source, code in self.compilation.compile(7, dealt(tasks)) if code is CODE]
 
     @property
     def failures(self) -> list[Failure]:
@@ -400,3 +409,54 @@ def test_no_more_than_so_many_wait(monkeypatch: pytest.MonkeyPatch, held: int, e
         compiling = Compiling(top, Workers({}, 9))
         compiling.run("a.py", "b.py", "c.py", "d.py")
         assert expected == compiling.workers.asked
+
+
+class Shelf:
+    """A store of a run's own: it has what was kept, by its content."""
+
+    holds_some = False
+
+    def __init__(self) -> None:
+        self.kept: set[bytes] = set()
+
+    def missing(self, tasks: Iterator[Any], _turn: object) -> Iterator[Any]:
+        """All of them."""
+        return tasks
+
+    def take(self, _path: str) -> None:
+        """Nothing is read ahead."""
+
+    def find(self, source: SourceRead) -> StoredAnswer | None:
+        """What was kept."""
+        return StoredAnswer(CODE, "shelf", ("",)) if source.digest in self.kept else None
+
+    def name_for(self, _source: SourceRead) -> bytes:
+        """Another one."""
+        return b"stand-in"
+
+    def keep(self, source: SourceRead, answer: wire.Compiled) -> wire.Compiled:
+        """Keep it."""
+        self.kept.add(source.digest)
+        return answer
+
+    def take_notices(self) -> list[str]:
+        """Nothing is wrong."""
+        return []
+
+
+def test_nobody_waits_for_an_answer_after_the_store_had_all_that_waited() -> None:
+    """A lane that does would hear of more work after a second only; it says that it has none."""
+    names = [f"{letter}.py" for letter in "abcdefgh"]
+    with in_memory(dict.fromkeys(names, SAME)) as top:
+        compiling = Compiling(top, Workers({}, 9))
+        compiling.workers.store = Shelf()
+        compilation = compiling.compilation
+
+        def dealt(tasks: list[Any]) -> Iterator[Any]:
+            yield from tasks
+            while compilation.has_more:
+                yield None
+
+        assert ["a.py"] == compiling.run(*names, dealt=dealt)
+        assert (["a.py"], 0) == (compiling.workers.asked, compiling.workers.idle)
+        assert 7 == compiling.results.tally.counts.stored
