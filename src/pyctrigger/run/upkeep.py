@@ -145,7 +145,7 @@ def _make_key(path: str) -> NewKey:
 def _local_path(settings: Settings) -> str:
     if not settings.store_url:
         raise UsageError("no store is configured", hint="set url in the table [store] of the configuration")
-    if "://" in settings.store_url and not settings.store_url.startswith("/"):
+    if settings.has_remote_store:
         raise UsageError("the store that is configured is another machine's", hint="run it where one is on a disk")
     path = local_path(settings.store_url)
     if path is None:
