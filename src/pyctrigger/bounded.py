@@ -18,16 +18,21 @@ def read_regular(path: str, largest: int, directory: int | None = None) -> bytes
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
-        size, data = regular_status(descriptor).st_size, b""
-        while size <= largest >= len(data):
-            # read() allocates what it is asked for, however little comes; files in /proc and the like show no size.
-            piece = os.read(descriptor, min(max(size + 1 - len(data), _PIECE), largest + 1 - len(data)))
-            data += piece
-            if not piece or len(data) == size:
-                return data
-        raise OSError(errno.EFBIG, f"larger than {largest >> 10} KiB")
+        return read_open(descriptor, largest)
     finally:
         os.close(descriptor)
+
+
+def read_open(descriptor: int, largest: int) -> bytes:
+    """Returns the contents of an open file, like `read_regular`. Raises OSError."""
+    size, data = regular_status(descriptor).st_size, b""
+    while size <= largest >= len(data):
+        # read() allocates what it is asked for, however little comes; files in /proc and the like show no size.
+        piece = os.read(descriptor, min(max(size + 1 - len(data), _PIECE), largest + 1 - len(data)))
+        data += piece
+        if not piece or len(data) == size:
+            return data
+    raise OSError(errno.EFBIG, f"larger than {largest >> 10} KiB")
 
 
 def regular_status(descriptor: int) -> os.stat_result:

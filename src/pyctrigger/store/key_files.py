@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ..bounded import regular_status
+from ..bounded import read_open, regular_status
 from ..errors import RefusedError, UsageError
 from ..interpreter.trust import require_own
 from ..tree.permission.access_lists import access_list
@@ -36,7 +36,7 @@ def read_trusted(entries: Sequence[str]) -> list[bytes]:
             continue
         with _open(entry, "file of trusted keys") as descriptor:
             require_own(entry, "file of trusted keys")
-            lines = _read(descriptor).decode("utf-8", "replace").splitlines()
+            lines = read_open(descriptor, _LARGEST).decode("utf-8", "replace").splitlines()
         for number, line in enumerate(lines, 1):
             text = line.partition("#")[0].strip()
             if text:
@@ -102,7 +102,7 @@ def _read_secret(path: str, what: str) -> bytes:
         if status.st_mode & 0o077 or access_list(descriptor, status) is not None:
             raise RefusedError(f"{what} {path} is open to others", hint=f"replace it, and chmod 600 {path}")
         require_own(path, what)
-        return _read(descriptor)
+        return read_open(descriptor, _LARGEST)
 
 
 @contextmanager
@@ -117,11 +117,3 @@ def _open(path: str, what: str) -> Iterator[int]:
             os.close(descriptor)
     except OSError as error:
         raise UsageError(f"{what} {path}: {error.strerror}", hint="name a file that can be read") from error
-
-
-def _read(descriptor: int) -> bytes:
-    """Returns what is in an open file. Raises OSError if that is too much."""
-    data = os.read(descriptor, _LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise OSError(errno.EFBIG, f"larger than {_LARGEST >> 10} KiB")
-    return data
