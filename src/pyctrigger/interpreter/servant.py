@@ -176,6 +176,12 @@ def receive_exactly(channel: socket.socket, size: int) -> bytes:
     return bytes(received)
 
 
+def receive_frame(channel: socket.socket, most: int) -> bytes:
+    """Returns what is said next, with its length before it; nothing if that is nothing, or more than `most` bytes."""
+    length = int.from_bytes(receive_exactly(channel, 4), "little")
+    return receive_exactly(channel, length) if 0 < length <= most else b""
+
+
 def send_frame(channel: socket.socket, said: bytes) -> None:
     """Say something, with its length before it."""
     channel.sendall(len(said).to_bytes(4, "little") + said)

@@ -26,7 +26,7 @@ from .trouble import REASONS, Told, Trouble
 
 FOUND, ABSENT, KEPT, MISS, TROUBLE = range(5)
 GET, HAS, PUT = b"g", b"h", b"p"
-LENGTH = struct.Struct("<I")
+_LENGTH = struct.Struct("<I")
 _WANT = struct.Struct("<32sI")
 _ANSWER = struct.Struct("<BBI")
 KEY_SIZE = 32
@@ -53,13 +53,13 @@ class NoFrameError(Exception):
 def get_request(wants: Sequence[Want]) -> bytes:
     """Returns a request for these keys, `MOST_WANTS` at most; `largest` are bytes of a payload."""
     body = GET + b"".join(_WANT.pack(*want) for want in wants)
-    return LENGTH.pack(len(body)) + body
+    return _LENGTH.pack(len(body)) + body
 
 
 def has_request(keys: Sequence[bytes]) -> bytes:
     """Returns a request that asks whether these keys are there, `MOST_WANTS` at most."""
     body = HAS + b"".join(keys)
-    return LENGTH.pack(len(body)) + body
+    return _LENGTH.pack(len(body)) + body
 
 
 def put_request(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
@@ -67,7 +67,7 @@ def put_request(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
     pieces = [PUT]
     for key, content in pairs:
         pieces += _WANT.pack(key, len(content)), content
-    return LENGTH.pack(sum(map(len, pieces))) + b"".join(pieces)
+    return _LENGTH.pack(sum(map(len, pieces))) + b"".join(pieces)
 
 
 def wants_of(body: bytes) -> list[Want]:

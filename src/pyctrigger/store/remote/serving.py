@@ -20,13 +20,13 @@ from functools import partial
 from ...errors import PyctriggerError
 from ...forking import fork
 from ...interpreter.remote.powerless import bound
-from ...interpreter.servant import give_up_rights, preload, receive_exactly
+from ...interpreter.servant import give_up_rights, preload, receive_frame
 from ..container import SMALLEST_CONTAINER, StoredCode, pack, unpack
 from ..seal import LARGEST_SEAL, SealFlaw, Seals
 from ..signing import verifier_of
 from . import frames
 from .address import Address
-from .frames import ABSENT, FOUND, KEPT, LENGTH, MISS, TROUBLE, Answer
+from .frames import ABSENT, FOUND, KEPT, MISS, TROUBLE, Answer
 from .transport import Gotten, Transport, Want, trouble_of
 from .trouble import REASONS, Refusal, Trouble, TroubleError
 
@@ -50,7 +50,7 @@ def serve(channel_number: int, life: int, uid: int) -> None:
         "backports.zstd",
     )
     channel = socket.socket(fileno=channel_number)
-    settings = json.loads(_receive(channel, _LARGEST_SETTINGS))
+    settings = json.loads(receive_frame(channel, _LARGEST_SETTINGS))
     address = Address(*settings["address"])
     signers = [bytes.fromhex(each) for each in settings["trusted"]]
     transport, seals = _prepare(address, settings["password"], signers)
@@ -83,12 +83,6 @@ def serve(channel_number: int, life: int, uid: int) -> None:
 
 def _has_ended(child: int) -> bool:
     return os.waitpid(child, os.WNOHANG)[0] == child
-
-
-def _receive(channel: socket.socket, most: int) -> bytes:
-    """Returns the body of the next frame; nothing where there is none."""
-    (size,) = LENGTH.unpack(receive_exactly(channel, LENGTH.size) or LENGTH.pack(0))
-    return receive_exactly(channel, size) if 0 < size <= most else b""
 
 
 def _prepare(
@@ -125,7 +119,7 @@ def _answer_all(
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         try:
             shelf = _Shelf(make(), seals, signers)
-            while body := _receive(channel, frames.LARGEST_REQUEST):
+            while body := receive_frame(channel, frames.LARGEST_REQUEST):
                 for answer in shelf.answers(body):
                     channel.sendall(frames.pack_answer(answer))
         except (BrokenPipeError, ConnectionResetError):
