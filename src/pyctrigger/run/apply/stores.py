@@ -137,18 +137,20 @@ class StoreClient:
         return largest_pyc(len(source.text.data)) - self._wanted.header.size
 
     def _may_keep(self, source: SourceRead) -> bool:
-        is_own = source.place.layout.sources.owner == os.geteuid()
-        return is_own and self._backend.is_writable and self._may_pass(source)
+        return _is_own(source) and self._backend.is_writable and self._may_pass(source)
 
     def _may_pass(self, source: SourceRead) -> bool:
         """Whether a store may have what is in this source, or learn that it is here."""
-        is_own = source.place.layout.sources.owner == os.geteuid()
-        return (self._backend.is_private and is_own) or self._is_public(source)
+        return (self._backend.is_private and _is_own(source)) or self._is_public(source)
 
     def _is_public(self, source: SourceRead) -> bool:
         """Whether everybody may read this source."""
         status, acl, directory = source.text.rights
         return self._ways.lead_all_to(source.place.layout.sources, directory, status, acl)
+
+
+def _is_own(source: SourceRead) -> bool:
+    return source.place.layout.sources.owner == os.geteuid()
 
 
 def _levels_of(source: SourceRead) -> list[int]:
