@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OTHER = SigningKey.generate().public
-needs_root = pytest.mark.skipif("os.geteuid() != 0", reason="root trusts nobody else")
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_what_others_can_read_is_no_secret(key_file: Path, read: Callable[[str],
     assert f"replace it, and chmod 600 {key_file}" == caught.value.hint
 
 
-@needs_root
+@pytest.mark.usefixtures("as_root")
 def test_what_another_account_owns(key_file: Path) -> None:
     """It could be replaced at any time; root doesn't use it, and nor does anybody else."""
     os.chown(key_file, 4711, 4711)
@@ -154,7 +153,7 @@ def test_what_is_no_trusted_key_is_an_error(tmp_path: Path) -> None:
         read_trusted([public_text(bytes(32))])
 
 
-@needs_root
+@pytest.mark.usefixtures("as_root")
 def test_root_trusts_no_key_in_a_file_that_others_can_change(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text(public_text(PUBLIC))
