@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from local_servers import nginx_command
 from timing import own_time
 
 if TYPE_CHECKING:
@@ -19,16 +20,7 @@ if TYPE_CHECKING:
 #: Entries that Redis is asked for at a time, as by a run.
 _BATCH = 64
 _ROUNDS = 5
-_NGINX = """
-daemon off; master_process off; pid {place}/pid; error_log {place}/error.log;
-events {{ worker_connections 64; }}
-http {{
-    access_log off; keepalive_requests 1000000;
-    client_body_temp_path {place}/a; proxy_temp_path {place}/b; fastcgi_temp_path {place}/c;
-    uwsgi_temp_path {place}/d; scgi_temp_path {place}/e;
-    server {{ listen unix:{place}/socket; root {place}/files; }}
-}}
-"""
+_HTTP = "server {{ listen unix:{place}/socket; root {place}/files; access_log off; keepalive_requests 1000000; }}"
 
 #: Names, and what is kept under them.
 Entries = list[tuple[str, bytes]]
@@ -75,9 +67,8 @@ def nginx(place: Path, entries: Entries) -> Served | None:
     for name, content in entries:
         (place / "files" / name).write_bytes(content)
     place.chmod(0o755)
-    settings = place / "nginx.conf"
-    settings.write_text(_NGINX.format(place=place))
-    with _running([program, "-p", str(place), "-c", str(settings)], place / "socket") as server:
+    command = nginx_command(program, place, _HTTP.format(place=place))
+    with _running(command, place / "socket") as server:
         begun = own_time(server.pid)
         with _connected(place / "socket") as stream:
             for _ in range(_ROUNDS):

@@ -12,28 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from confinement import wait_for
+from local_servers import free_port, listens, nginx_command
 from system_tools import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-_NGINX = """
-daemon off;
-master_process off;
-pid {state}/pid;
-error_log {state}/error.log;
-events {{ worker_connections 256; }}
-http {{
-    access_log {state}/access.log;
-    client_body_temp_path {state}/body;
-    proxy_temp_path {state}/proxy;
-    fastcgi_temp_path {state}/fastcgi;
-    uwsgi_temp_path {state}/uwsgi;
-    scgi_temp_path {state}/scgi;
-    server {{ listen 127.0.0.1:{port}; root {top}; autoindex on; }}
-}}
-"""
 
 
 class Asked(NamedTuple):
@@ -144,21 +128,13 @@ def nginx(top: Path, state: Path) -> Iterator[tuple[str, Callable[[], int]]]:
         with archive_server(top) as server:
             yield server.url(""), lambda: len(server.log)
         return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     state.mkdir()
-    settings = state / "nginx.conf"
-    settings.write_text(_NGINX.format(state=state, top=top, port=port))
-    child = subprocess.Popen([program, "-p", state, "-c", settings], stderr=subprocess.DEVNULL)
+    command = nginx_command(program, state, f"server {{ listen 127.0.0.1:{port}; root {top}; autoindex on; }}")
+    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        wait_for(lambda: _listens(port))
+        wait_for(lambda: listens(port))
         yield f"http://127.0.0.1:{port}/", lambda: (state / "access.log").read_bytes().count(b"\n")
     finally:
         child.terminate()
         child.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0

@@ -6,7 +6,6 @@ import atexit
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from confinement import NOBODY, usable_by, wait_for
 from conftest import absent
 from environment import CHECKOUT
+from local_servers import free_port, listens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,14 +44,12 @@ class DaskCluster:
     def __init__(self, place: Path, environment: Mapping[str, str], protocol: str) -> None:
         self.place = place
         self.environment = environment
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.address = f"{protocol}://127.0.0.1:{port}"
         self.nodes: list[subprocess.Popen[bytes]] = []
         where = ["--host", f"{protocol}://127.0.0.1", "--port", str(port), "--no-dashboard", "--protocol", protocol]
         self._scheduler = self.start("scheduler", *where)
-        wait_for(lambda: _answers(port))
+        wait_for(lambda: listens(port))
 
     def start(self, program: str, *arguments: str, as_root: bool = False) -> subprocess.Popen[bytes]:
         """Start one of Dask's programs."""
@@ -91,11 +89,6 @@ class DaskCluster:
         for each in self.processes:
             each.kill()
             each.wait()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from command import Command
 from confinement import wait_for
 from conftest import absent
 from large_trees import bulk
+from local_servers import free_port, listens, nginx_command
 from packages import pycs_below, write_tree
 from pyctrigger.store.local import open_local
 from pyctrigger.store.push import Push
@@ -30,19 +31,8 @@ if TYPE_CHECKING:
 
     from command import Outcome
 
-_NGINX = """
-daemon off;
-master_process off;
-pid {state}/pid;
-error_log {state}/error.log;
-events {{ worker_connections 256; }}
-http {{
-    access_log {state}/access.log;
-    client_body_temp_path {state}/body;
-    proxy_temp_path {state}/proxy;
-    fastcgi_temp_path {state}/fastcgi;
-    uwsgi_temp_path {state}/uwsgi;
-    scgi_temp_path {state}/scgi;
+#: What nginx serves: files, which it also takes.
+_FILES = """
     client_max_body_size 0;
     server {{
         listen 127.0.0.1:{port} {options};
@@ -50,7 +40,6 @@ http {{
         root {state}/files;
         location / {{ dav_methods PUT; create_full_put_path on; }}
     }}
-}}
 """
 
 
@@ -62,19 +51,6 @@ def tool(name: str) -> str:
     return path
 
 
-def free_port() -> int:
-    """One that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
 class Server:
     """A server that runs, and where it is."""
 
@@ -82,7 +58,7 @@ class Server:
         self.port = port
         self.state = state
         self.child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if not wait_for(lambda: _listens(port)):
+        if not wait_for(lambda: listens(port)):
             self.stop()
             raise AssertionError(f"{command[0]} does not listen")
 
@@ -150,10 +126,9 @@ class Nginx(Server):
         self.files = state / "files"
         self.files.mkdir(parents=True)
         self.files.chmod(0o777)
-        settings = state / "nginx.conf"
-        settings.write_text(_NGINX.format(state=state, port=port, options=options, more=more))
+        http = _FILES.format(state=state, port=port, options=options, more=more)
         self.scheme = "https" if "ssl" in options else "http"
-        super().__init__([tool("nginx"), "-p", state, "-c", settings], port, state)
+        super().__init__(nginx_command(tool("nginx"), state, http), port, state)
 
     @property
     def url(self) -> str:

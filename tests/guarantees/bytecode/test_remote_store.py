@@ -24,11 +24,13 @@ from conftest import absent
 from dask_cluster import node_environment, node_python
 from interpreters import find_interpreters, one_per_flavour
 from large_trees import bulk
+from local_servers import free_port
 from packages import write_tree
 from pyctrigger.namespaces import FREE_IDS
 from pyctrigger.store.container import SMALLEST_CONTAINER
 from pyctrigger.store.signing import SigningKey, public_text
-from store_servers import Fleet, Nginx, Redis, content_of, fleet, free_port, running, talker, tool
+from store_servers import Fleet, Nginx, Redis, content_of, fleet, running, talker, tool
+from stored_sources import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,15 +38,7 @@ if TYPE_CHECKING:
     from command import Outcome
     from interpreters import Interpreter
 
-SOURCES = {
-    **bulk(),
-    "m.py": '"""A module."""\nassert __name__\n',
-    "p/__init__.py": "",
-    "p/a.py": "def f():\n    '''Doc.'''\n    return [lambda: g(i) for i in range(3)]\n",
-    "p/b.py": "x = 2.5 ** 0.3, {'a', 'b'}, __file__\n",
-    "p/same.py": "def f():\n    '''Doc.'''\n    return [lambda: g(i) for i in range(3)]\n",
-    "q/__init__.py": "",
-}
+SOURCES = {**bulk(), **STORED, "q/__init__.py": ""}
 COUNT = len(SOURCES)
 REST = "what it had not given was compiled"
 SECRET = "wachtwoord-4711"

@@ -18,6 +18,7 @@ from pyctrigger.interpreter.probe import probe
 from pyctrigger.store.container import NO_ORIGIN, StoredCode
 from pyctrigger.store.key import keys_of
 from pyctrigger.store.local import open_local
+from stored_sources import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,11 +27,7 @@ if TYPE_CHECKING:
     from interpreters import Interpreter
 
 SOURCES = {
-    "m.py": '"""A module."""\nassert __name__\n',
-    "p/__init__.py": "",
-    "p/a.py": "def f():\n    '''Doc.'''\n    return [lambda: g(i) for i in range(3)]\n",
-    "p/b.py": "x = 2.5 ** 0.3, {'a', 'b'}, __file__\n",
-    "p/same.py": "def f():\n    '''Doc.'''\n    return [lambda: g(i) for i in range(3)]\n",
+    **STORED,
     "p/bad.py": "x = = 1\n",
     "q/latin.py": "# coding: latin-1\nx = 'e'\n",
 }

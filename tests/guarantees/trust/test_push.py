@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from children import public_directory
+from local_servers import free_port
 from packages import write_tree
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.store.container import StoredCode
 from pyctrigger.store.key import keys_of
 from pyctrigger.store.local import open_local
-from store_servers import Nginx, Redis, free_port, running, talker
+from store_servers import Nginx, Redis, running, talker
 
 if TYPE_CHECKING:
     import socket
