@@ -164,8 +164,8 @@ class Pool:
                     return False
                 self._waiting.append(job)
             while self._duty is not Duty.APART and (worker := self._worker_with_room()):
-                enough = worker.outstanding + _PORTION
-                while worker.outstanding < enough and len(worker.jobs) < self._max_jobs():
+                enough, most = worker.outstanding + _PORTION, self._max_jobs()
+                while worker.outstanding < enough and len(worker.jobs) < most:
                     job = next(source)
                     if job is None:
                         return False
@@ -183,11 +183,15 @@ class Pool:
                 yield job, self._unless_slow(UNTRIED)
 
     def _count_time(self, seconds: float) -> None:
-        """Count a source's time. If that reduces the limit, restart all workers, so that it applies to queued jobs."""
+        """Count a source's time."""
         if self._allowance.spend(seconds):
-            for worker in self._workers:
-                worker.retiring = True  # so that no job is blamed for its end
-                worker.kill()
+            self._restart()
+
+    def _restart(self) -> None:
+        """Restart all workers: the limit was reduced, and applies to queued jobs."""
+        for worker in self._workers:
+            worker.retiring = True  # so that no job is blamed for its end
+            worker.kill()
 
     def ask(self, job: Job) -> Answer:
         """Send one job, and wait for its answer. Raises InterpreterError."""
@@ -326,8 +330,7 @@ class Pool:
                 reply, worker.retiring = parse_reply(payload)
                 if not isinstance(reply, Compiled):
                     _require_possible(worker, reply)
-                spent = worker.busy_for
-                job = worker.answered()
+                job, spent = worker.answered()
                 answer = self._judge(worker, job, reply, spent)
                 if answer is not None:
                     yield job, answer
@@ -359,7 +362,8 @@ class Pool:
             self._remove_worker(worker)
             if reply.kind == "memory":
                 return _lost_to_memory(reply.name, worker.limits)
-        self._count_time(spent)
+        if self._allowance.spend(spent):
+            self._restart()
         return reply
 
     def _handle_loss(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:

@@ -137,12 +137,15 @@ class Worker:
         self.outstanding += job.size
         self._unsent += filter(None, job.request)  # an empty one would never be written
 
-    def answered(self) -> Job:
-        """Remove and return the job of the answer just read: answers come in the order of the requests."""
-        job = self.jobs.popleft()
+    def answered(self) -> tuple[Job, float]:
+        """Remove and return the job of the answer just read, and the seconds that it took.
+
+        Answers come in the order of the requests.
+        """
+        job, now = self.jobs.popleft(), time.monotonic()
         self.outstanding -= job.size
-        self.deadline = time.monotonic() + self._wall_timeout
-        return job
+        begun, self.deadline = self.deadline - self._wall_timeout, now + self._wall_timeout
+        return job, now - begun
 
     def events(self) -> dict[int, int]:
         """Returns what to poll its pipes for."""

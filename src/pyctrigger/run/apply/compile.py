@@ -12,7 +12,7 @@ from ...outcome.outcome import LASTING_KINDS, Failure, Untried
 from ...pyc.header import Verdict
 from ...state.records.record import identity_at, shortened, whole_digest_of
 from ...tree.layout import Place
-from ...tree.source import SourceRefused, largest_pyc
+from ...tree.source import USUAL_PYC, SourceRefused, largest_pyc
 from ...workers import wire
 from ...workers.pool import SLOW, Answer, Apart, Lost, Result
 from ...workers.worker import Job
@@ -48,6 +48,8 @@ class Compilation:
         self._writer = writer
         self._results = results
         self._tally = results.tally
+        #: What may have code that was made elsewhere.
+        self._store: StoreClient | None = None
         #: How many sources there are, if they were counted for a watcher, and how many are done.
         self._known: int | None = None
         self._done = 0
@@ -80,7 +82,8 @@ class Compilation:
     def compile(self, owner: int, tasks: Iterator[Task | None]) -> Iterator[tuple[SourceRead, wire.Compiled]]:
         """Yields the code of sources in trees of one owner, as the answers come. Raises PyctriggerError."""
         pool = self._workers.pool_for(owner)
-        jobs = self._jobs(self._missing(self._workers.order.arrange(self._counted(tasks))))
+        self._store = self._workers.store
+        jobs = self._jobs(self._missing(self._workers.arranged(self._counted(tasks))))
         for first in jobs:  # no worker starts where a store has everything
             for job, answer in pool.map(chain([first], jobs)):
                 source = job.context
@@ -117,14 +120,13 @@ class Compilation:
 
     def _store_for(self, source: SourceRead) -> StoreClient | None:
         """Returns the store that may know a source, if there is one."""
-        return None if source.digest in self._named_by_itself else self._workers.store
+        return None if self._store is None or source.digest in self._named_by_itself else self._store
 
     def _kept(self, source: SourceRead, answer: wire.Compiled) -> wire.Compiled | None:
         """Keep what was compiled with another name. Returns it with its own; None if a worker has to say it."""
         if len(answer.levels) != len(source.stale.levels):
             return answer  # which is a failure
-        store = self._workers.store
-        own = None if store is None else store.keep(source, answer)
+        own = None if self._store is None else self._store.keep(source, answer)
         if own is None:
             self._named_by_itself.add(source.digest)
             self._ready.append((source.place, source.stale))
@@ -147,8 +149,7 @@ class Compilation:
     @property
     def has_more(self) -> bool:
         """Whether a worker has work, or can be given some."""
-        store = self._workers.store
-        return self._has_work or (store is not None and store.holds_some)
+        return self._has_work or (self._store is not None and self._store.holds_some)
 
     @property
     def _has_work(self) -> bool:
@@ -156,10 +157,9 @@ class Compilation:
 
     def _missing(self, tasks: Iterator[Task | None]) -> Iterator[Task | None]:
         """Returns the same tasks, or those that a store of another machine has nothing for."""
-        store = self._workers.store
-        if store is None:
+        if self._store is None:
             return tasks
-        return store.missing(tasks, SourceTurn(self._read_or_finish, self._is_stored, lambda: self._has_work))
+        return self._store.missing(tasks, SourceTurn(self._read_or_finish, self._is_stored, lambda: self._has_work))
 
     def _jobs(self, tasks: Iterable[Task | None]) -> Iterator[Job | None]:
         """Yields the requests for sources, and None where nothing can be asked before another answer has come."""
@@ -188,30 +188,33 @@ class Compilation:
     def _start(self, task: Task, *, has_waited: bool = False) -> Job | None:
         """Returns the request for a source; None if it needs none, or waits."""
         may_wait = not has_waited and self._held + len(self._later) < _MOST_HELD
-        store = self._workers.store
-        known = None if store is None else store.take(task[0].source(task[1].name))
-        if may_wait and self._has_lost_time and task[1].size > _QUICK:
+        place, stale = task
+        known = None if self._store is None else self._store.take(place.source(stale.name))
+        if may_wait and self._has_lost_time and stale.size > _QUICK:
             self._later.append(task)
             return None
-        source = known or self._read_or_finish(*task)
+        source = known or self._read_or_finish(place, stale)
         if source is None:
             return None
-        if exceeded := self._exceeded.get(source.digest):
+        digest, is_small = source.digest, len(source.text.data) <= _SMALL
+        if exceeded := self._exceeded.get(digest):
             self._code(source, exceeded)
-            self._progress(*task)
-        elif source.digest in self._left and len(source.text.data) > _SMALL:
-            self._leave(*task, self._left[source.digest])
-        elif may_wait and source.digest in self._suspects:
+            self._progress(place, stale)
+        elif digest in self._left and not is_small:
+            self._leave(place, stale, self._left[digest])
+        elif may_wait and digest in self._suspects:
             self._later.append(task)
-        elif may_wait and source.digest in self._waiting and len(source.text.data) > _SMALL:
-            self._waiting[source.digest].append(task)
+        elif may_wait and digest in self._waiting and not is_small:
+            self._waiting[digest].append(task)
             self._held += 1
         elif known is not None or not self._is_stored(source):
-            self._waiting.setdefault(source.digest, [])
-            store, path = self._store_for(source), os.fsencode(source.path)
-            name = path if store is None else store.name_for(source)
-            if name != path:
-                self._renamed.add(source.path)
+            self._waiting.setdefault(digest, [])
+            name = path = os.fsencode(source.path)
+            store = self._store_for(source)
+            if store is not None:
+                name = store.name_for(source)
+                if name != path:
+                    self._renamed.add(source.path)
             return _job(source, name, self.needs.pop(source.path, None) if self.needs else None)
         return None
 
@@ -227,7 +230,7 @@ class Compilation:
 
     def _report_store(self) -> None:
         """Report once why a store can't be used, or keeps nothing more."""
-        store, trouble = self._workers.store, self._workers.store_trouble
+        store, trouble = self._store, self._workers.store_trouble
         told = store.take_notices() if store is not None else [trouble] if trouble else []
         self._tally.notices += [each for each in told if each not in self._tally.notices]
 
@@ -263,7 +266,7 @@ class Compilation:
             self._results.unreadable(path, error)
             return None
         whole = whole_digest_of(text.data)
-        source = SourceRead(place, stale, text, shortened(whole), whole)
+        source = SourceRead(place, stale, path, text, shortened(whole), whole)
         return None if self._is_known(source, path) else source
 
     def _is_known(self, source: SourceRead, path: str) -> bool:
@@ -303,10 +306,9 @@ class Compilation:
         """Returns why the code of a source can't be written, as the kind of a failure and its message, or None."""
         if len(code.levels) != len(source.stale.levels):
             return "crash", "the worker's answer is incomplete"
-        largest = largest_pyc(len(source.text.data)) - self._wanted.header.size
-        for level in code.levels:
-            if len(level.body) > largest:  # it would be judged corrupt
-                return "unmarshallable", "its bytecode is too large to be read back"
+        largest = max([len(level.body) for level in code.levels], default=0) + self._wanted.header.size
+        if largest > USUAL_PYC and largest > largest_pyc(len(source.text.data)):  # it would be judged corrupt
+            return "unmarshallable", "its bytecode is too large to be read back"
         return None
 
     def _fail(self, source: SourceRead, failure: Failure, limit: float = 0) -> None:

@@ -143,6 +143,10 @@ class Workers:
         shares = settings.store_url and settings.store_write and not settings.has_remote_store
         return ITS_OWN_WAY if shares else LARGEST_FIRST
 
+    def arranged(self, tasks: Iterator[Task | None]) -> Iterator[Task | None]:
+        """Returns the same tasks in this order; a lane is dealt its pieces in it, none of them large."""
+        return tasks if self._in_lane else self.order.arrange(tasks)
+
     @property
     def store(self) -> StoreClient | None:
         """What has bytecode that was made elsewhere, if it is configured, and can be used."""

@@ -50,15 +50,12 @@ class SourceRead(NamedTuple):
 
     place: Place
     stale: Stale
+    path: str
+    """Its full path."""
     text: SourceText
     digest: bytes
     whole_digest: bytes = b""
     """What `digest` is the beginning of."""
-
-    @property
-    def path(self) -> str:
-        """Its full path."""
-        return self.place.source(self.stale.name)
 
 
 class StoredAnswer(NamedTuple):
@@ -209,7 +206,8 @@ class PycWriter:
                     if writer.link(place.pycache, names[0], state.pyc, status):
                         names.append(state.pyc)
                         continue
-                self._make_room(writer, place, state)
+                if state.verdict is Verdict.OBSTRUCTED or not place.layout.pycs.is_open(place.pycache):
+                    _make_room(writer, place, state)
                 now = time.time_ns()
                 written = writer.replace(place.pycache, state.pyc, content, readers)
                 self._results.wrote(place.layout)
@@ -220,15 +218,7 @@ class PycWriter:
             for status, record, names in files:
                 identity = identity_written(status) if len(names) == 1 else _identity_now(place, names[0], status)
                 for name in names:
-                    self._manifest.pycs.note(place.pyc_directory, name, record._replace(pyc=identity))
-
-    def _make_room(self, writer: Writer, place: Place, state: LevelState) -> None:
-        """Make the directory of the pycs, if need be, and clear what is in the way. Raises OSError and WriteRefused."""
-        if not place.layout.pycs.is_open(place.pycache):
-            _make_directory(writer, place)
-        if state.verdict is Verdict.OBSTRUCTED:
-            with contextlib.suppress(FileNotFoundError):
-                writer.make_way(place.pycache, state.pyc)
+                    self._manifest.pycs.note(place.pyc_directory, name, record.of_pyc(identity))
 
     # -- the same code, a new header -----------------------------------------------------------------------------
 
@@ -280,14 +270,17 @@ class PycWriter:
         return body
 
 
-def _make_directory(writer: Writer, place: Place) -> None:
-    """Make the directory of the pycs, if need be. Raises OSError and WriteRefused."""
+def _make_room(writer: Writer, place: Place, state: LevelState) -> None:
+    """Make the directory of the pycs, if need be, and clear what is in the way. Raises OSError and WriteRefused."""
     if place.layout.has_prefix:
         path = ""
         for part in place.pycache.split("/"):
             path = writer.ensure_directory(path, part)
     else:
         writer.ensure_pycache(place.relative)
+    if state.verdict is Verdict.OBSTRUCTED:
+        with contextlib.suppress(FileNotFoundError):
+            writer.make_way(place.pycache, state.pyc)
 
 
 def _readers_now(place: Place, name: str, judged: os.stat_result) -> Readers | None:

@@ -54,7 +54,7 @@ class Workers:
         self.lacks = frozenset[str]()
         self.owner = -1
         #: No store is configured.
-        self.asks_store, self.store_trouble, self.order = False, None, LARGEST_FIRST
+        self.asks_store, self.store_trouble, self.arranged = False, None, LARGEST_FIRST.arrange
         self.store: Any = None
 
     def pool_for(self, owner: int) -> Any:

@@ -89,7 +89,10 @@ ORDERS = [
 def test_a_run_goes_its_own_way_where_it_fills_a_store(tmp_path: Path, settings: Settings, expected: Order) -> None:
     """Which other runs may fill at the same time; so do its lanes."""
     with workers_of(tmp_path, settings) as workers:
-        assert [expected] * 2 == [workers.order, workers.of_a_lane(Duty.USUAL).order]
+        lane = workers.of_a_lane(Duty.USUAL)
+        assert [expected] * 2 == [workers.order, lane.order]
+        dealt = iter([None])
+        assert dealt is lane.arranged(dealt)  # it has its pieces in this order
 
 
 #: The workers that are configured, those that the call asks for, and how many there are.

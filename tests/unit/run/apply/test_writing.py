@@ -33,6 +33,8 @@ from unit.run.plan.trees import MAGIC, MTIME, TEXT, WRITER, cached, in_memory, k
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pyctrigger.tree.source import SourceText
+
 A, B, OLD = b"code a", b"code b", b"old"
 MISSING, UNKNOWN, SIZE = Verdict.MISSING, Verdict.UNKNOWN, Verdict.OTHER_SIZE
 #: By level: the verdict, the body that is there, and the answer; and then the body that each level has.
@@ -53,6 +55,11 @@ ROWS: dict[str, Row] = {
     ),
     "its hash is right": ([(Verdict.UNPROVEN, OLD, SAME, b""), (MISSING, None, BODY, B)], [OLD, B]),
 }
+
+
+def source_read(place: Place, stale: Stale, text: SourceText, digest: bytes) -> SourceRead:
+    """A source, as `compile` reads it."""
+    return SourceRead(place, stale, place.source(stale.name), text, digest)
 
 
 @pytest.fixture
@@ -83,7 +90,7 @@ def test_each_level_has_its_code(top: Path, case: str, links_twins: bool) -> Non
         text = layout.read_source("p", "m.py")
         stale = Stale.of("m.py", text.status, states)
         writer = PycWriter(wanted(links_twins=links_twins), knowledge_of(manifest), results)
-        writer.store(SourceRead(Place(layout, "p"), stale, text, digest_of(text.data)), answer)
+        writer.store(source_read(Place(layout, "p"), stale, text, digest_of(text.data)), answer)
 
     assert [pyc(body=body) for body in expected] == [path.read_bytes() for path in pycs]
     written = [not (row[2] == SAME or row[1] == body) for row, body in zip(levels, expected)]
@@ -108,9 +115,8 @@ def test_equal_code_is_one_file_where_links_are_wanted(top: Path, links_twins: b
     answer = Compiled(b"", (LevelAnswer(BODY, A), LevelAnswer(TWIN, b""), LevelAnswer(TWIN, b"")))
     with Layout(Tree.open(str(top))) as layout:
         text = layout.read_source("p", "m.py")
-        source = SourceRead(
-            Place(layout, "p"), Stale.of("m.py", text.status, tuple(levels)), text, digest_of(text.data)
-        )
+        stale = Stale.of("m.py", text.status, tuple(levels))
+        source = source_read(Place(layout, "p"), stale, text, digest_of(text.data))
         PycWriter(wanted(links_twins=links_twins), knowledge_of(), Results(Observer())).store(source, answer)
     assert files == len({os.stat(top / "p/__pycache__" / state.pyc).st_ino for state in levels})
 
@@ -184,7 +190,7 @@ def stored(layout: Layout, states: list[LevelState], meanwhile: Callable[[], obj
     """Write a pyc for each of these levels; `meanwhile` comes before. Returns what is reported."""
     results = Results(Told())
     text = layout.read_source("p", "m.py")
-    source = SourceRead(Place(layout, "p"), Stale.of("m.py", text.status, tuple(states)), text, digest_of(text.data))
+    source = source_read(Place(layout, "p"), Stale.of("m.py", text.status, tuple(states)), text, digest_of(text.data))
     meanwhile()
     answer = Compiled(b"12345678", tuple(LevelAnswer(BODY, body) for body, _ in zip((A, B), states)))
     PycWriter(wanted(**options), knowledge_of(), results).store(source, answer)
@@ -297,7 +303,7 @@ def test_temporary_names_tell_who_writes(top: Path, monkeypatch: pytest.MonkeyPa
         text = layout.read_source("p", "m.py")
         for name in ("m", "n"):
             stale = Stale.of("m.py", text.status, (LevelState(0, cached(name), MISSING),))
-            writer.store(SourceRead(Place(layout, "p"), stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
+            writer.store(source_read(Place(layout, "p"), stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
         assert (True, False) == tuple(writer.in_tree(layout) is writer.in_tree(each) for each in (layout, other))
     assert ([WRITER] * 2, 2) == ([found for found, _ in renamed], len({name for _, name in renamed}))
 
@@ -310,7 +316,7 @@ def test_a_source_that_compiles_is_no_failure_any_more(top: Path) -> None:
         knowledge.learn_failure(f"{top}/p/{name}.py", UNSEEN, b"", "syntax", "why")
     with Layout(Tree.open(str(top))) as layout:
         text = layout.read_source("p", "m.py")
-        source = SourceRead(Place(layout, "p"), Stale.of("m.py", text.status, (ONE,)), text, b"")
+        source = source_read(Place(layout, "p"), Stale.of("m.py", text.status, (ONE,)), text, b"")
         PycWriter(wanted(), knowledge, results).store(source, Compiled(b"", (LevelAnswer(BODY, A),)))
     assert [f"{top}/p/n.py"] == list(manifest.uncompilable)
     manifest.close()
@@ -331,7 +337,7 @@ def test_anothers_file_isnt_recorded_as_ours(top: Path) -> None:
     manifest, states = Manifest(str(top)), (ONE, LevelState(1, cached("m", 1), MISSING))
     with Layout(_Replaced(Opened(os.open(top, os.O_RDONLY), None), str(top))) as layout:
         text = layout.read_source("p", "m.py")
-        source = SourceRead(Place(layout, "p"), Stale.of("m.py", text.status, states), text, b"")
+        source = source_read(Place(layout, "p"), Stale.of("m.py", text.status, states), text, b"")
         answer = Compiled(b"", (LevelAnswer(BODY, A), LevelAnswer(TWIN, b"")))
         PycWriter(wanted(), knowledge_of(manifest), Results(Observer())).store(source, answer)
     records = [manifest.pycs.get(f"{top}/p/__pycache__", state.pyc) for state in states]
@@ -376,7 +382,7 @@ def test_a_pyc_without_code_goes(top: Path, kind: str, verdict: Verdict, is_owne
     results = Results(Told())
     with Layout(Tree.open(str(top))) as layout:
         text, stale = layout.read_source("p", "m.py"), LevelState(0, cached("m"), verdict)
-        source = SourceRead(Place(layout, "p"), Stale.of("m.py", text.status, (stale,)), text, b"")
+        source = source_read(Place(layout, "p"), Stale.of("m.py", text.status, (stale,)), text, b"")
         PycWriter(wanted(), knowledge_of(owned=[str(path)] if is_owned else []), results).remove_code(source, kind)
     assert (not goes, int(goes)) == (path.exists(), results.tally.counts.removed)
 
@@ -395,7 +401,7 @@ def test_what_cant_be_written_is_left(top: Path, verdict: Verdict) -> None:
         mount.turn(read_only=True)
         writer = PycWriter(wanted(), knowledge_of(), results)
         if verdict is SIZE:
-            writer.store(SourceRead(place, stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
+            writer.store(source_read(place, stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
         else:
             assert writer.refresh(place, stale) is None
         results.tell_places()
@@ -421,7 +427,7 @@ def test_what_an_account_may_not_write_is_a_failure(
         place, stale = Place(layout, "p"), Stale.of("m.py", text.status, (state,))
         writer = PycWriter(wanted(), knowledge_of(), results)
         if verdict is SIZE:
-            writer.store(SourceRead(place, stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
+            writer.store(source_read(place, stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
         else:
             assert writer.refresh(place, stale) is None
     why = (
