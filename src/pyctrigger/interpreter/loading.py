@@ -218,7 +218,7 @@ class _LibrarySearch:
                 if directory == top and name in _NEVER_LOADED:
                     continue
                 # Not kept for later checks: they are too many.
-                real = self._holders.follow_existing(os.path.join(directory, name), keeps=False)
+                real = self._holders.follow_entry(directory, name)
                 if real is None:
                     continue
                 if stat.S_ISDIR(self._holders.steps[real].st_mode):

@@ -57,6 +57,16 @@ class Holders:
         except OSError:
             return None
 
+    def follow_entry(self, directory: str, name: str) -> str | None:
+        """Like `follow_existing` for an entry of a directory that one of them has led to; nothing is kept."""
+        path, above = f"{directory.rstrip('/')}/{name}", self.steps[directory]
+        try:
+            if not stat.S_ISLNK(self._examine_step(path, bool(above.st_mode & stat.S_ISVTX)).st_mode):
+                return path
+        except OSError:
+            pass  # said below
+        return self.follow_existing(path, keeps=False)
+
     def take(self, path: str, status: os.stat_result, *, in_sticky: bool = False) -> None:
         """Add one component. `in_sticky` means that it is in a sticky directory. Raises RefusedError."""
         self.steps[path] = status

@@ -140,6 +140,29 @@ def test_each_component_is_judged_once_and_with_its_directory(public: Path) -> N
     assert known is holders.steps[str(public)]
 
 
+@pytest.mark.parametrize("name", ["file", "theirs", "link", "dangling", "absent", "directory"])
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_an_entry_is_judged_as_its_way_is(public: Path, mode: int, name: str) -> None:
+    """What a listing shows needs no look at what is above it again."""
+    top = public / "top"
+    (top / "directory").mkdir(parents=True)
+    top.chmod(mode)
+    for each in ("file", "theirs"):
+        (top / each).touch()
+    os.chown(top / "theirs", PERSON, PERSON)
+    (top / "link").symlink_to("theirs")
+    (top / "dangling").symlink_to("nowhere")
+    os.lchown(top / "link", OTHER, OTHER)
+    found: list[tuple[object, ...]] = []
+    for is_entry in (True, False):
+        holders = Holders("x", "y")
+        directory = str(holders.follow_existing(str(top), keeps=False))
+        path = f"{directory}/{name}"
+        real = holders.follow_entry(directory, name) if is_entry else holders.follow_existing(path, keeps=False)
+        found.append((real, holders._owners, holders.kept))
+    assert found[0] == found[1]
+
+
 #: Mode, owner and group of a component, and whether only accounts out of our namespace can change it. 65534 is what
 #: shows for an account or group that isn't mapped.
 OUTSIDE = [
