@@ -78,17 +78,24 @@ class PycRecords:
         for column in _LATER:
             if column not in there:
                 database.execute(f"alter table pycs add column {column} text not null default ''")
-        dropped = ((directory, name) for directory, name, record in self._rows() if record is None)
+        dropped = (
+            (os.fsencode(directory), os.fsencode(name))
+            for directory, records in self._unsaved.items()
+            if None in records.values()
+            for name, record in records.items()
+            if record is None
+        )
         database.executemany("delete from pycs where directory = ? and name = ?", dropped)
-        kept = ((directory, name, *record) for directory, name, record in self._rows() if record is not None)
-        database.executemany(_INSERT, kept)
+        database.executemany(_INSERT, self._kept())
 
-    def _rows(self) -> Iterator[tuple[bytes, bytes, tuple[Any, ...] | None]]:
-        """Yields what was noted, in the table's order: SQLite splits fewer pages. A directory may have very many."""
+    def _kept(self) -> Iterator[tuple[Any, ...]]:
+        """Yields the rows to keep, in the table's order: SQLite splits fewer pages. A directory may have very many."""
         for directory in sorted(self._unsaved):
             encoded, records = os.fsencode(directory), self._unsaved[directory]
             for name in sorted(records):
-                yield encoded, os.fsencode(name), records[name]
+                record = records[name]
+                if record is not None:
+                    yield (encoded, os.fsencode(name), *record)
 
     def saved(self) -> None:
         """Drop the records of this run: they are in the file now, or can't be saved."""
