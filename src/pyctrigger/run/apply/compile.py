@@ -18,7 +18,7 @@ from ...workers.pool import SLOW, Answer, Apart, Lost, Result
 from ...workers.worker import Job
 from ..plan.knowledge import Knowledge
 from ..plan.results import Results
-from ..plan.steps import Stale
+from ..plan.steps import MOST_COUNTED, Stale
 from ..plan.wanted import Wanted
 from .workers import Workers
 from .writing import PycWriter, SourceRead, SourceTurn, Task
@@ -26,8 +26,6 @@ from .writing import PycWriter, SourceRead, SourceTurn, Task
 if TYPE_CHECKING:
     from .stores import StoreClient
 
-#: Sources that are held at most so that a watcher knows how many there are: some 50 MB of names and status.
-_MOST_COUNTED = 50_000
 #: Bytes. Copies of what is this small, most of them empty, aren't worth waiting for.
 _SMALL = 128
 #: Bytes. Few sources of this size take long.
@@ -137,8 +135,8 @@ class Compilation:
         """Returns the same tasks. For a watcher all are found first, unless they are more than should be held."""
         if not self._results.observer.is_watched:
             return tasks
-        found = list(islice(tasks, _MOST_COUNTED))
-        self._known, self._done = len(found) if len(found) < _MOST_COUNTED else None, 0
+        found = list(islice(tasks, MOST_COUNTED))
+        self._known, self._done = len(found) if len(found) < MOST_COUNTED else None, 0
         return chain(found, tasks)
 
     def _progress(self, place: Place, stale: Stale) -> None:

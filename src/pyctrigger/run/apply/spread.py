@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from ...tree.layout import Layout
+from ..plan.steps import MOST_COUNTED
 from .execution import Change, Execution
 from .workers import Workers
 
 #: Work that lanes are worth being started for.
 LEAST = 512 << 10
-#: Sources that are held at most so that a watcher knows how many there are.
-_MOST_COUNTED = 50_000
 
 
 def spread(
@@ -29,7 +28,7 @@ def spread(
         found.append(change)
         size += change[1].work
         count += len(change[1].stale)
-        if count >= _MOST_COUNTED or (size >= LEAST and not is_watched):
+        if count >= MOST_COUNTED or (size >= LEAST and not is_watched):
             break
     lanes = workers.count if size >= LEAST and threading.active_count() == 1 else 1
     if lanes == 1:
@@ -39,6 +38,6 @@ def spread(
 
     workers.__exit__()  # the one that was warmed up
     with Lanes(lanes, layouts, execution, workers, keep) as running:
-        running.known = count if is_watched and count < _MOST_COUNTED else None
+        running.known = count if is_watched and count < MOST_COUNTED else None
         running.run(chain(found, changes))
     yield from running.apart

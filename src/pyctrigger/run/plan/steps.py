@@ -16,6 +16,8 @@ from ...typed import Any, NamedTuple
 DOUBTS = frozenset({Verdict.UNPROVEN, Verdict.UNKNOWN, Verdict.SUSPECT})
 #: Sources and pycs in one step: more than the names is kept in memory of no more, however large a directory is.
 AT_ONCE = 1024
+#: Sources that are held at most so that a watcher knows how many there are: some 50 MB of names and status.
+MOST_COUNTED = 50_000
 #: Bytes. A source costs as much as one of this size, however small it is.
 _LEAST_WORK = 1 << 10
 

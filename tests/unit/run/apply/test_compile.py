@@ -387,7 +387,7 @@ def test_a_watcher_knows_how_many_unless_they_are_too_many(
     monkeypatch: pytest.MonkeyPatch, most: int, known: int | None
 ) -> None:
     """All are done."""
-    monkeypatch.setattr(module, "_MOST_COUNTED", most)
+    monkeypatch.setattr(module, "MOST_COUNTED", most)
     with in_memory({"a.py": b"x", "b.py": b"y"}) as top:
         compiling = Compiling(top, Workers({}), is_watched=True)
         assert ["a.py", "b.py"] == compiling.run("a.py", "b.py")

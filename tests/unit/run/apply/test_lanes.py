@@ -14,8 +14,9 @@ import pytest
 from pyctrigger.errors import InterpreterError, ShortageError
 from pyctrigger.outcome.outcome import Tally
 from pyctrigger.run.apply.lane import Outcome
-from pyctrigger.run.apply.lanes import Lanes, _Crew, _Lane
+from pyctrigger.run.apply.lanes import Lanes
 from pyctrigger.run.apply.pieces import Dealt, Key, pieces_of
+from pyctrigger.run.apply.team import LaneAtWork, Team
 from pyctrigger.run.apply.workers import ITS_OWN_WAY, LARGEST_FIRST, Order
 from pyctrigger.run.plan.steps import Removal, Stale, Step, all_missing
 from pyctrigger.run.scope.forked import DeathError
@@ -171,15 +172,15 @@ class Stage(Lanes):
         self.special_log: list[list[str]] = []
         self.lefts: Lefts = {}, set()
 
-    def _start(self, crew: _Crew) -> None:
+    def _start(self, team: Team) -> None:
         self.most -= 1
         if self.most < 0:
-            crew.count = len(crew.lanes)
+            team.count = len(team.lanes)
         else:
-            is_special = crew is self._special
+            is_special = team is self._special
             log = self.special_log if is_special else self.log
             child: Any = Script(self.play, log, self.lefts, is_special=is_special)
-            crew.lanes.append(_Lane(crew, child))
+            team.lanes.append(LaneAtWork(team, child))
 
     def do(self, *steps: Step) -> list[tuple[str, str]]:
         """Make these changes. Returns the failures."""
@@ -238,12 +239,12 @@ def test_the_plan_is_read_until_there_is_enough_to_choose_from(
     order: Order, count: int, sizes: list[int], expected: bool
 ) -> None:
     """By work, or by sources; once they are dealt there isn't."""
-    crew = _Crew(Duty.USUAL, 1, order)
+    team = Team(Duty.USUAL, 1, order)
     for number in range(count):
-        crew.put(list(pieces_of(0, step_of(f"d{number}", *sizes))))
-    assert expected == crew.has_enough
-    crew.take_all()
-    assert not crew.has_enough
+        team.put(list(pieces_of(0, step_of(f"d{number}", *sizes))))
+    assert expected == team.has_enough
+    team.take_all()
+    assert not team.has_enough
 
 
 class Deadly:
