@@ -42,7 +42,8 @@ class Tree:
         self.path = path
         self._root = opened
         self._staged = root
-        self._is_confined = is_confined(root)
+        #: Whether it is in a staged root, whose sources nobody here vouches for.
+        self.is_confined = is_confined(root)
         #: A directory on the way to it in which everybody may rename: the path may lead to another directory each time.
         self.exposed = opened.exposed
         self._open: OrderedDict[str, Opened] = OrderedDict()
@@ -122,7 +123,7 @@ class Tree:
         return opened
 
     def _open_below(self, above: str, name: str) -> Opened:
-        return open_below(self.entered(above), name, DIRECTORY, judged=self.is_judged, confined=self._is_confined)
+        return open_below(self.entered(above), name, DIRECTORY, judged=self.is_judged, confined=self.is_confined)
 
     def is_open(self, relative: str) -> bool:
         """Whether a directory below is held open, so that it was there."""
@@ -165,7 +166,7 @@ class Tree:
     def open_file(self, relative: str, name: str) -> int:
         """Open a file of any kind for reading. Never blocks, never follows a link. Raises OSError."""
         with self.entered(relative) as directory:
-            return open_name(name, FILE, directory, self._is_confined)
+            return open_name(name, FILE, directory, self.is_confined)
 
     def read_link(self, relative: str, name: str) -> str:
         """Returns what a link contains. Raises OSError."""

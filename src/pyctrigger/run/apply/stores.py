@@ -1,8 +1,8 @@
 """A run's dealings with the store that is configured: which sources may be asked for, and whose code is kept.
 
 A source that not everybody may read isn't asked for, nor kept, in a store that others may enter. Code is kept only of
-trees of our own: the worker of another account's tree may be in the hands of that account. What a repair writes was
-compiled by itself.
+trees of our own: the worker of another account's tree may be in the hands of that account, and that of a staged root in
+those of whoever made it. What a repair writes was compiled by itself.
 
 What is kept of such a source in a store of our own is never passed on to another one.
 """
@@ -137,7 +137,8 @@ class StoreClient:
         return largest_pyc(len(source.text.data)) - self._wanted.header.size
 
     def _may_keep(self, source: SourceRead) -> bool:
-        return _is_own(source) and self._backend.is_writable and self._may_pass(source)
+        is_ours = _is_own(source) and not source.place.layout.sources.is_confined
+        return is_ours and self._backend.is_writable and self._may_pass(source)
 
     def _may_pass(self, source: SourceRead) -> bool:
         """Whether a store may have what is in this source, or learn that it is here."""
