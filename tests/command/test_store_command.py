@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,18 @@ def test_a_damaged_entry_is_a_miss_with_its_reason(kept: Kept) -> None:
     kept.run("third", 3)
     assert {"absent": 3, "flipped": 1} == kept.ask("status").document["store"]["misses"]
     assert "misses 3 absent, 1 flipped" == kept.told("status")[4]
+
+
+def test_code_that_has_the_name_of_its_file_is_a_miss_with_its_reason(kept: Kept) -> None:
+    """It is there, and of use for another file only."""
+    site = kept.top / "itself"
+    for _ in range(2):
+        shutil.rmtree(site, ignore_errors=True)
+        write_tree(site, {"m.py": f"here = {str(site / 'm.py')!r}\n"})
+        scope = ["--python", kept.python.path, "--site-dir", str(site), "--stateless", "--config", str(kept.config)]
+        assert (1, 0) == tuple(kept.command.json("run", *scope).counts[name] for name in ("compiled", "stored"))
+    assert {"absent": 1, "names itself": 1} == kept.ask("status").document["store"]["misses"]
+    assert "hits 0 of 2 (0%)" == kept.told("status")[3]
 
 
 def test_a_damaged_entry_goes(kept: Kept) -> None:

@@ -35,6 +35,9 @@ LARGEST_PAYLOAD = 128 << 20
 #: Bytes. A container around no code.
 SMALLEST_CONTAINER = _HEAD.size + _DIGEST_SIZE
 LARGEST_CONTAINER = SMALLEST_CONTAINER + LARGEST_PAYLOAD
+#: Why code that is right is a miss all the same: its source has its file's name in it, or the level whose code it has
+#: isn't there, or it would be larger than its source allows.
+NAMES_ITSELF, NO_SUCH_TWIN, TOO_LONG = UNUSABLE = ("names itself", "twin of no level", "too long with its name")
 #: Bytes of memory that zstd may take for one payload, as a power of two.
 _ZSTD_WINDOW = 27
 

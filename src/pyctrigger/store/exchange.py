@@ -14,14 +14,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from ..workers import wire
-from .container import NO_ORIGIN, Flaw, StoredCode
+from .container import NAMES_ITSELF, NO_ORIGIN, NO_SUCH_TWIN, TOO_LONG, Flaw, StoredCode
 from .holes import FileName, OpenCode, cut, fill, new_stand_in
 from .key import CodeKeys
 from .signing import public_text
 
-#: Why code wasn't kept, or was found and can't be used.
-NOT_WRITTEN_AS_EXPECTED, NAMES_ITSELF = "not written as expected", "names itself"
-NO_SUCH_TWIN, TOO_LONG = "twin of no level", "too long with its name"
+#: Why code wasn't kept.
+NOT_WRITTEN_AS_EXPECTED = "not written as expected"
 
 
 class Taken(NamedTuple):
@@ -50,6 +49,9 @@ class Backend(Protocol):
 
     def get(self, keys: Sequence[bytes], largest: int) -> list[StoredCode | Flaw | None]:
         """Returns for each key what is kept, why that is a miss, or None. Raises nothing."""
+
+    def discard(self, count: int, reason: str) -> None:
+        """Count so many codes that were given, and can't be used (`UNUSABLE`), as misses."""
 
     def put(self, codes: Iterable[StoredCode]) -> None:
         """Keep code. Raises nothing."""
@@ -101,18 +103,23 @@ class Exchange:
             code = with_code.code
             signers.append(public_text(with_code.signer) if with_code.signer else "")
             if code is None:
-                self.refused[NO_SUCH_TWIN] += 1
+                self._refuse(len(found), NO_SUCH_TWIN)
                 return None
             if code == last:
                 answers.append(wire.LevelAnswer(wire.TWIN, b"", kept.microseconds))
                 continue
             body = fill(code, name)
             if body is None or len(body) > largest:
-                self.refused[NAMES_ITSELF if body is None else TOO_LONG] += 1
+                self._refuse(len(found), NAMES_ITSELF if body is None else TOO_LONG)
                 return None
             answers.append(wire.LevelAnswer(wire.BODY, body, kept.microseconds))
             last = code
         return Taken(wire.Compiled(bytes(8), tuple(answers)), tuple(signers))
+
+    def _refuse(self, count: int, reason: str) -> None:
+        """Count a source as refused, and so many codes as misses."""
+        self.refused[reason] += 1
+        self._backend.discard(count, reason)
 
     def keep(
         self, digest: bytes, levels: Sequence[int], path: bytes, answer: wire.Compiled, *, is_public: bool = True

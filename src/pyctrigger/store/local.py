@@ -25,7 +25,7 @@ from typing import NamedTuple, Union
 from ..errors import RefusedError
 from ..tree.opened import writers_beside_root
 from .compaction import Compacted, StoreLimits, compact, lock, measure
-from .container import LARGEST_PAYLOAD, NO_ORIGIN, SMALLEST_CONTAINER, Flaw, StoredCode, pack, unpack
+from .container import LARGEST_PAYLOAD, NO_ORIGIN, SMALLEST_CONTAINER, UNUSABLE, Flaw, StoredCode, pack, unpack
 from .segments import INDEX, Segment, SegmentWriter, list_segments, open_own, write_whole
 
 #: Seconds between two looks at what others have published, and between two publications of our own.
@@ -43,7 +43,8 @@ _LOCK_PATIENCE = 0.5
 #: Segments that are looked through; more than compaction leaves.
 _MAX_SEGMENTS = 256
 #: The file with what all runs have asked, its names, and the most bytes that are read of it.
-_COUNTS, _COUNTED, _MAX_COUNTS = "counts.json", ("hits", "absent", "kept", *(flaw.value for flaw in Flaw)), 4096
+_COUNTS, _MAX_COUNTS = "counts.json", 4096
+_COUNTED = ("hits", "absent", "kept", *(flaw.value for flaw in Flaw), *UNUSABLE)
 #: The file with the store's name for this installation, and its bytes.
 _ORIGIN, _ORIGIN_SIZE = "origin", 16
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -57,6 +58,8 @@ class StoreUse(NamedTuple):
     hits: int
     absent: int
     flaws: Counter[Flaw]
+    unusable: Counter[str]
+    """Codes that were right, by why they were of no use."""
     kept: int
     notice: str | None
     """Why nothing more was kept, if so."""
@@ -69,7 +72,7 @@ class StoreContents(NamedTuple):
     size: int
     """Bytes of all its files."""
     counts: Counter[str]
-    """How often code was found (`hits`), not there (`absent`), kept, and, by reason, not to be believed."""
+    """How often code was found (`hits`), not there (`absent`), kept, and, by reason, not to be believed or used."""
 
 
 class LocalStore:
@@ -96,6 +99,7 @@ class LocalStore:
         self._next_publication = 0.0
         self._hits = self._absent = self._kept = 0
         self._flaws: Counter[Flaw] = Counter()
+        self._unusable: Counter[str] = Counter()
         self._notice: str | None = None
 
     @property
@@ -164,6 +168,11 @@ class LocalStore:
             else:
                 self._hits += 1
         return found
+
+    def discard(self, count: int, reason: str) -> None:
+        """Count so many codes that were given, and can't be used, as misses."""
+        self._hits -= count
+        self._unusable[reason] += count
 
     def keys(self) -> Iterator[bytes]:
         """Yields the key of all that has been published, once each. Raises OSError."""
@@ -303,7 +312,9 @@ class LocalStore:
     @property
     def use(self) -> StoreUse:
         """What it was asked so far."""
-        return StoreUse(self._hits, self._absent, Counter(self._flaws), self._kept, self._notice)
+        return StoreUse(
+            self._hits, self._absent, Counter(self._flaws), Counter(self._unusable), self._kept, self._notice
+        )
 
     def describe(self) -> StoreContents:
         """Returns what is there, and what it was asked in all runs. Raises OSError."""
@@ -327,7 +338,7 @@ class LocalStore:
             self._writer.close()
             self._writer = None
         with contextlib.suppress(OSError):
-            if self._writes and (self._hits or self._absent or self._flaws):
+            if self._writes and (self._hits or self._absent or self._flaws or self._unusable):
                 with lock(self._directory) as is_locked:
                     if is_locked:
                         self._keep_hours()
@@ -357,6 +368,7 @@ class LocalStore:
         counts = self._read_counts()
         counts.update({"hits": self._hits, "absent": self._absent, "kept": self._kept})
         counts.update({flaw.value: count for flaw, count in self._flaws.items()})
+        counts.update(self._unusable)
         write_whole(_COUNTS, self._directory, self._mode, json.dumps(counts, sort_keys=True).encode())
 
     def _read_counts(self) -> Counter[str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyctrigger.interpreter.probe import probe
-from pyctrigger.store.container import StoredCode
-from pyctrigger.store.exchange import NAMES_ITSELF, NO_SUCH_TWIN, NOT_WRITTEN_AS_EXPECTED, TOO_LONG, Exchange
+from pyctrigger.store.container import NAMES_ITSELF, NO_SUCH_TWIN, TOO_LONG, StoredCode
+from pyctrigger.store.exchange import NOT_WRITTEN_AS_EXPECTED, Exchange
 from pyctrigger.store.holes import cut, new_stand_in
 from pyctrigger.store.key import CodeKeys
 from pyctrigger.store.local import open_local
@@ -132,6 +132,9 @@ def test_code_that_a_store_cannot_have(store: LocalStore) -> None:
     assert exchange.find(DIGEST, (0,), b"/" + b"n" * 2000, 1000) is None
     assert exchange.find(DIGEST, (2,), PATH, ROOM) is None
     assert {NAMES_ITSELF: 2, NOT_WRITTEN_AS_EXPECTED: 1, TOO_LONG: 1} == exchange.refused
+    # Of what was found, one was used; and the last one isn't there.
+    assert (1, 1) == (store.use.hits, store.use.absent)
+    assert {NAMES_ITSELF: 1, TOO_LONG: 1} == store.use.unusable
 
 
 class Poisoned:
@@ -146,16 +149,25 @@ class Poisoned:
         levels = {KEYS.of(DIGEST, level): (level + 1) % 3 for level in range(3)}
         return [StoredCode(key, None, levels[key]) for key in keys]
 
+    def __init__(self) -> None:
+        self.discarded: list[tuple[int, str]] = []
+
+    def discard(self, count: int, reason: str) -> None:
+        """Writes it down."""
+        self.discarded.append((count, reason))
+
     def put(self, codes: object) -> None:
         """Keeps nothing."""
 
 
 def test_twins_without_code_are_a_miss() -> None:
     """However they refer to one another."""
-    exchange = Exchange(Poisoned(), KEYS)
+    backend = Poisoned()
+    exchange = Exchange(backend, KEYS)
     for levels in ((0,), (0, 1), (2, 1, 0)):
         assert exchange.find(DIGEST, levels, PATH, ROOM) is None
     assert {NO_SUCH_TWIN: 3} == exchange.refused
+    assert [NO_SUCH_TWIN] * 3 == [reason for _, reason in backend.discarded]
 
 
 class Signed(Poisoned):

@@ -201,6 +201,10 @@ class RemoteBackend:
         self.forget(key for key in missing if key in self._users)
         return found
 
+    def discard(self, count: int, reason: str) -> None:
+        """Count so many codes that were given, and can't be used, as misses."""
+        self._counted.flaws[reason] += count
+
     def put(self, codes: Iterable[StoredCode]) -> None:
         """Nothing: a run never writes to another machine."""
 

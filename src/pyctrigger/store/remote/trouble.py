@@ -6,7 +6,7 @@ import enum
 import os
 from typing import NamedTuple
 
-from ..container import Flaw
+from ..container import UNUSABLE, Flaw
 from ..seal import SealFlaw
 
 
@@ -81,4 +81,4 @@ class Refusal(enum.Enum):
 
 
 #: All reasons for which what was found, or answered, is a miss; a process sends its index.
-REASONS = tuple(sorted({each.value for kind in (Flaw, SealFlaw, Refusal) for each in kind}))
+REASONS = tuple(sorted({*UNUSABLE, *(each.value for kind in (Flaw, SealFlaw, Refusal) for each in kind)}))
