@@ -26,7 +26,7 @@ from pyctrigger.store.signing import SigningKey, public_text
 from system_tools import find_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from command import Outcome
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 #: What nginx serves: files, which it also takes.
 _FILES = """
     client_max_body_size 0;
+    {before}
     server {{
         listen 127.0.0.1:{port} {options};
         {more}
@@ -121,14 +122,17 @@ class Redis(Server):
 class Nginx(Server):
     """nginx, which takes files, and serves them."""
 
-    def __init__(self, state: Path, *, options: str = "", more: str = "") -> None:
+    def __init__(
+        self, state: Path, *, options: str = "", more: str = "", before: str = "", within: Sequence[str] = ()
+    ) -> None:
+        """`more` is for its server, `before` for all of them, and `within` begins its command line."""
         port = free_port()
         self.files = state / "files"
         self.files.mkdir(parents=True)
         self.files.chmod(0o777)
-        http = _FILES.format(state=state, port=port, options=options, more=more)
+        http = _FILES.format(state=state, port=port, options=options, more=more, before=before)
         self.scheme = "https" if "ssl" in options else "http"
-        super().__init__(nginx_command(tool("nginx"), state, http), port, state)
+        super().__init__([*within, *nginx_command(tool("nginx"), state, http)], port, state)
 
     @property
     def url(self) -> str:
@@ -152,6 +156,27 @@ def running(server: Server) -> Iterator[Any]:
         yield server
     finally:
         server.stop()
+
+
+def speaking_http(answer: Callable[[str], bytes]) -> Callable[[socket.socket], None]:
+    """What a `talker` does to give each request, whose first line is this, an answer; nothing more after none."""
+
+    def talk(connection: socket.socket) -> None:
+        received = b""
+        while data := connection.recv(1 << 16):
+            *requests, received = (received + data).split(b"\r\n\r\n")
+            for request in requests:
+                said = answer(request.decode("latin-1").partition("\r\n")[0])
+                connection.sendall(said)
+                if not said or said.endswith(CUT):
+                    connection.shutdown(socket.SHUT_RDWR)
+                    return
+
+    return talk
+
+
+#: What such an answer ends with if the connection does, too.
+CUT = b"--and here it ends"
 
 
 @contextmanager

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from pyctrigger.store.container import SMALLEST_CONTAINER
 from pyctrigger.store.remote import frames
-from pyctrigger.store.remote.frames import ABSENT, FOUND, KEPT, MISS, TROUBLE, Answer, NoFrameError
-from pyctrigger.store.remote.transport import Want
+from pyctrigger.store.remote.frames import ABSENT, FOUND, KEPT, MISS, TROUBLE, Answer, NoFrameError, Want
 from pyctrigger.store.remote.trouble import REASONS, Told, Trouble
 from unit.store.shelves import key_of
 

@@ -435,7 +435,8 @@ STORE = {
             "directory of the account (`local`; of root `/var/cache/pyctrigger`), the directory of this name, where no "
             "other account may write, or the store of another machine, which is only read and learns which public "
             "sources a machine has: `redis://[USER@]HOST[:PORT][/DATABASE]` (the extra `redis`) or "
-            "`http://[USER@]HOST[:PORT]/PATH`; with `rediss://` and `https://` through TLS."
+            "`http://[USER@]HOST[:PORT]/PATH`; with `rediss://` and `https://` through TLS. Each process of a run "
+            "asks a web server over up to 8 connections, and Redis over one."
         ),
     ),
     "write": Setting(

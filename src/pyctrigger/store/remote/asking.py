@@ -23,8 +23,7 @@ from ..key_files import read_password, read_trusted
 from . import frames
 from .address import parse_address
 from .balance import Balance, Counted
-from .frames import ABSENT, FOUND, MISS, MOST_WANTS, TROUBLE, Answer, NoFrameError
-from .transport import Want
+from .frames import ABSENT, FOUND, MISS, MOST_WANTS, TROUBLE, Answer, NoFrameError, Want
 from .trouble import REASONS, Told, Trouble
 
 #: Seconds between two looks at how long all processes of the run have waited.

@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ...version import VERSION
 from .address import Address
-from .transport import STEP_TIMEOUT, Gotten, Want, trouble_of
+from .frames import Want
+from .transport import STEP_TIMEOUT, Gotten, trouble_of
 from .trouble import Refusal, Trouble, TroubleError
 
 #: Connections of one process at a time.

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .address import Address
-from .transport import STEP_TIMEOUT, Gotten, Want, trouble_of
+from .frames import Want
+from .transport import STEP_TIMEOUT, Gotten, trouble_of
 from .trouble import Refusal, Trouble, TroubleError
 
 #: What names begin with: others may use the same server, and an access list can name it.

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 from ..container import LARGEST_PAYLOAD, SMALLEST_CONTAINER
 from ..seal import LARGEST_SEALED
-from .transport import Want
 from .trouble import REASONS, Told, Trouble
 
 FOUND, ABSENT, KEPT, MISS, TROUBLE = range(5)
@@ -34,6 +33,19 @@ KEY_SIZE = 32
 MOST_WANTS = 512
 #: Bytes of a request.
 LARGEST_REQUEST = 1 + _WANT.size + LARGEST_SEALED
+
+
+class Want(NamedTuple):
+    """What is asked for."""
+
+    key: bytes
+    largest: int
+    """The most bytes that may come."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in a store."""
+        return self.key.hex()
 
 
 class Answer(NamedTuple):

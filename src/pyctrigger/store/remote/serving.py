@@ -26,8 +26,8 @@ from ..seal import LARGEST_SEAL, SealFlaw, Seals
 from ..signing import verifier_of
 from . import frames
 from .address import Address
-from .frames import ABSENT, FOUND, KEPT, MISS, TROUBLE, Answer
-from .transport import Gotten, Transport, Want, trouble_of
+from .frames import ABSENT, FOUND, KEPT, MISS, TROUBLE, Answer, Want
+from .transport import Gotten, Transport, trouble_of
 from .trouble import REASONS, Refusal, Trouble, TroubleError
 
 #: Bytes of address space: a store may send anything. Threads reserve most of it.

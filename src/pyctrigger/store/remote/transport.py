@@ -6,27 +6,15 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, Union
+from typing import Protocol, Union
 
+from .frames import Want
 from .trouble import Refusal, Trouble, TroubleError
 
 #: Seconds that one step may take. Whoever asked has given up long before; the process isn't to stay for ever.
 STEP_TIMEOUT = 30.0
 
 Gotten = Union[bytes, Refusal, None]
-
-
-class Want(NamedTuple):
-    """What is asked for."""
-
-    key: bytes
-    largest: int
-    """The most bytes that may come."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in a store."""
-        return self.key.hex()
 
 
 class Transport(Protocol):
