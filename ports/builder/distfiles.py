@@ -103,18 +103,26 @@ def _with_pip(checkout: Path) -> str:
     return sys.executable
 
 
-def unpack(distfile: Distfile, path: Path, application: Path, licences: Path) -> None:
-    """Put the modules into the application directory, and the licence beside the others. Raises BuildError."""
+def unpack(distfile: Distfile, path: Path, application: Path, licences: Path | None) -> None:
+    """Put the modules into the application directory, and the licence into that of `licences`. Raises BuildError."""
     with zipfile.ZipFile(path) as wheel:
         names = [name for name in wheel.namelist() if not name.endswith("/")]
-        licence = [name for name in names if ".dist-info/licenses/" in name or name.endswith(".dist-info/LICENSE")]
-        if not licence:
-            raise BuildError(f"{path} has no licence in it")
+        licence = licences_in(wheel)
         for name in names:
             parts = PurePosixPath(name).parts
             if parts[0] == distfile.project and ".." not in parts:
                 _write(application / name, wheel.read(name))
-        _write(licences / f"LICENSE.{distfile.project}", b"\n".join(wheel.read(name) for name in licence))
+        if licences:
+            _write(licences / f"LICENSE.{distfile.project}", b"\n".join(wheel.read(name) for name in licence))
+
+
+def licences_in(wheel: zipfile.ZipFile) -> list[str]:
+    """Returns the names of the licence's files in a wheel. Raises BuildError if there is none."""
+    names = [name for name in wheel.namelist() if not name.endswith("/")]
+    found = [name for name in names if ".dist-info/licenses/" in name or name.endswith(".dist-info/LICENSE")]
+    if not found:
+        raise BuildError(f"{wheel.filename} has no licence in it")
+    return found
 
 
 def _write(path: Path, content: bytes) -> None:

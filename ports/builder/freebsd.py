@@ -1,52 +1,47 @@
-"""FreeBSD's ports: their directories, with the triggers rendered for the ports framework and for each flavour."""
+"""FreeBSD's ports: their directories, with one template of the trigger for all flavours."""
 
 from __future__ import annotations
 
+import re
 import tempfile
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyctrigger.packages.hook import Subject
 from pyctrigger.packages.pkg import Pkg
 
-from .distfiles import pinned
+from .distfiles import fetch, licences_in, pinned
 from .platforms import PLATFORMS
 from .stage import fill_in, put, settle, source_date_epoch, stage, version_of
-
-if TYPE_CHECKING:
-    from .platforms import Platform
+from .trouble import BuildError
 
 _PROGRAM = "sysutils/pyctrigger"
 _TRIGGER = "sysutils/py-pycache-trigger"
 #: Python 3.9 is the oldest that ports still have, and PyPy is no flavour of theirs.
 _OLDEST = 9
+#: Whoever submits the ports has an address of his own.
+MAINTAINER = "pyctrigger@localhost"
 
-#: What the words of `USES=python` stand for in every flavour (Mk/Uses/python.mk, SUB_LIST).
-_OF_THE_FRAMEWORK = Subject(
-    flavour="py%%PYTHON_SUFFIX%%",
+#: What differs between flavours, in the words of the port's SUB_LIST. The framework's own PYTHON_SITELIBDIR follows
+#: PREFIX; what pkg installs, and Python imports, lies below LOCALBASE.
+_OF_THE_PORT = Subject(
+    flavour="%%FLAVOR%%",
     version="%%PYTHON_VER%%",
     library="%%PYTHON_VERSION%%",
-    cache_tag="cpython-%%PYTHON_BASESUFFIX%%",
+    cache_tag="%%CACHE_TAG%%",
     program=("%%LOCALBASE%%/bin/pyctrigger",),
-    site_directories=("%%PYTHON_SITELIBDIR%%",),
+    site_directories=("%%SITELIBDIR%%",),
 )
 
-
-#: Run when the port comes and goes. The program's bytecode is its interpreter's own, and in no package.
-_OWN_BYTECODE = """@postexec %D/bin/pyctrigger --own-bytecode || :
-@preunexec /usr/bin/find %D/lib/pyctrigger -type d -name __pycache__ -prune -exec /bin/rm -rf {} + || :
-"""
+_USUAL = "/usr/local"
+#: `/usr/local` in our files, and behind it what is ours: that lies below PREFIX, and all else below LOCALBASE.
+_BASE = re.compile(rb"/usr/local(?![\w-])(/(?:bin/pyctrigger|lib/pyctrigger|etc/pyctrigger[.]toml)(?![\w-]))?")
 
 
-def build(checkout: Path, outdir: Path) -> list[Path]:
+def build(checkout: Path, outdir: Path, maintainer: str = MAINTAINER) -> list[Path]:
     """Write the ports, and beside them each trigger as it is installed; the files' paths. Raises BuildError."""
     top = outdir / "freebsd"
-    distfiles = pinned(checkout / "ports/distinfo")
-    words = {
-        "VERSION": version_of(checkout),
-        "SITES": "".join(f" \\\n\t\tPYPI/py3/{each.project[0]}/{each.project}:{each.project}" for each in distfiles),
-        "DISTFILES": "".join(f" \\\n\t\t{each.name}:{each.project}" for each in distfiles),
-    }
+    words = _words(checkout, maintainer)
     written = []
     for port in (_PROGRAM, _TRIGGER):
         source = checkout / "ports/freebsd" / port
@@ -54,21 +49,50 @@ def build(checkout: Path, outdir: Path) -> list[Path]:
             written.append(put(top / port / path.relative_to(source), fill_in(path, words)))
     written.append(put(top / _PROGRAM / "pkg-plist", _plist(checkout)))
     written.append(put(top / _PROGRAM / "distinfo", _distinfo(checkout)))
-    (template,) = Pkg.hooks(_OF_THE_FRAMEWORK)
+    (template,) = Pkg.hooks(_OF_THE_PORT)
+    text = template.text.replace(_USUAL, "%%LOCALBASE%%")
+    written.append(put(top / _TRIGGER / "files/python-pycache.ucl.in", text))
     for subject in _subjects():
         (hook,) = Pkg.hooks(subject)
-        name = hook.path.rpartition("/")[2]
-        written.append(put(top / "triggers" / name, hook.text))
-        if not subject.flavour.startswith("pypy"):
-            # The framework looks for a trigger's template under the name of what it installs.
-            written.append(put(top / _TRIGGER / "files" / f"{name}.in", template.text))
+        written.append(put(top / "triggers" / hook.path.rpartition("/")[2], hook.text))
     settle(top, source_date_epoch(checkout))
     return sorted(written)
 
 
-def stage_hooks(checkout: Path, platform: Platform, root: Path) -> None:
-    """Nothing: the triggers are in a port of their own."""
-    del checkout, platform, root
+def lay_out(checkout: Path, root: Path, prefix: str, localbase: str) -> None:
+    """Stage the program for a prefix, where the packages of other ports are in `localbase`. Raises BuildError."""
+    for base in (prefix, localbase):
+        if not re.fullmatch(r"(/[\w.+-]+)+", base) or "/.." in base:
+            raise BuildError(f"{base} can't be a prefix; name an absolute path of letters, digits, and ._+-")
+
+    def where(match: re.Match[bytes]) -> bytes:
+        return prefix.encode() + match[1] if match[1] else localbase.encode()
+
+    if (root / prefix[1:] / "lib/pyctrigger").exists():
+        raise BuildError(f"{root}{prefix}/lib/pyctrigger is there already; name an empty directory")
+    with tempfile.TemporaryDirectory(prefix="pyctrigger-freebsd-") as scratch:
+        stage(checkout, PLATFORMS["freebsd"], Path(scratch))
+        usual = Path(scratch) / _USUAL[1:]
+        for path in sorted(each for each in usual.rglob("*") if each.is_file()):
+            target = root / prefix[1:] / path.relative_to(usual)
+            put(target, _BASE.sub(where, path.read_bytes()), path.stat().st_mode & 0o777)
+
+
+def _words(checkout: Path, maintainer: str) -> dict[str, str]:
+    """What the words in the ports' files mean. Raises BuildError."""
+    if not re.fullmatch(r"[\w.+-]+@[\w.-]+", maintainer):
+        raise BuildError(f"{maintainer} is no maintainer's address; name one as in --maintainer someone@example.org")
+    bundled = pinned(checkout / "ports/distinfo")
+    words = {
+        "VERSION": version_of(checkout),
+        "MAINTAINER": maintainer,
+        "SITES": "".join(f" \\\n\t\tPYPI/py3/{each.project[0]}/{each.project}:{each.project}" for each in bundled),
+        "DISTFILES": "".join(f" \\\n\t\t{each.name}:{each.project}" for each in bundled),
+    }
+    for each, path in fetch(checkout).items():
+        with zipfile.ZipFile(path) as wheel:
+            words[f"LICENCE_OF_{each.project.upper()}"] = " ".join(f"${{WRKDIR}}/{name}" for name in licences_in(wheel))
+    return words
 
 
 def _plist(checkout: Path) -> str:
@@ -85,7 +109,7 @@ def _plist(checkout: Path) -> str:
             lines.append(f"@sample {name}")
         else:
             lines.append(f"{name}.gz" if name.startswith("share/man/") else name)  # the framework compresses it
-    return "\n".join([*lines, _OWN_BYTECODE])
+    return "\n".join([*lines, ""])
 
 
 def _distinfo(checkout: Path) -> str:

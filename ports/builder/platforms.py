@@ -27,7 +27,7 @@ class Platform(NamedTuple):
     prefix: str
     configuration: str
     documents: str
-    """Where licences and the like go."""
+    """Where licences and the like go; "" where the format's own tools install them."""
     manual: str
     """The directory of manual pages, above those of each section."""
     levels: tuple[int, ...]
@@ -98,7 +98,6 @@ _ETC = "/etc/pyctrigger.toml"
 _MANUAL = "/usr/share/man"
 _DEBIAN_DOCUMENTS = "/usr/share/doc/pyctrigger"
 _ARCH_DOCUMENTS = "/usr/share/licenses/pyctrigger"
-_BSD_DOCUMENTS = "/usr/local/share/doc/pyctrigger"
 
 PLATFORMS = {
     each.name: each
@@ -112,7 +111,7 @@ PLATFORMS = {
             "pkg",
             "/usr/local",
             "/usr/local/etc/pyctrigger.toml.sample",  # a port's own: the administrator's copy has no suffix
-            _BSD_DOCUMENTS,
+            "",
             "/usr/local/share/man",
             (0, 1, 2),
             compressed_manual=False,  # the ports framework does that

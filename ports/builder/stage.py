@@ -44,13 +44,14 @@ def stage(checkout: Path, platform: Platform, root: Path) -> None:
     application = _inside(root, platform.application)
     if application.exists():
         raise BuildError(f"{application} is there already; name an empty directory")
-    documents = _inside(root, platform.documents)
+    documents = _inside(root, platform.documents) if platform.documents else None
     package = application / "pyctrigger"
     shutil.copytree(checkout / "src/pyctrigger", package, ignore=shutil.ignore_patterns("__pycache__", "*.py[co]"))
     shutil.copytree(checkout / "hooks", package / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
     for distfile, path in distfiles.fetch(checkout).items():
         distfiles.unpack(distfile, path, application, documents)
-    shutil.copyfile(checkout / "LICENSE", documents / "LICENSE")
+    if documents:
+        shutil.copyfile(checkout / "LICENSE", documents / "LICENSE")
     templates = checkout / "ports/application"
     words = words_of(platform)
     put(application / "__main__.py", fill_in(templates / "__main__.py", words))
