@@ -16,7 +16,7 @@ import pytest
 from conftest import absent
 from documents import DOCS, blocks
 from environment import CHECKOUT
-from freebsd_system import LAUNCHER, OWN, TRIGGERS, FreeBSD, Said, library_of, version_of
+from freebsd_system import LAUNCHER, OWN, TRIGGERS, Delete, FreeBSD, Install, Said, library_of, version_of
 from interpreters import Interpreter, tag_of
 from other_system import FilesBelow
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
@@ -728,6 +728,24 @@ EOS
     assert system.install("a", {"usr/local/a": ""}).out == "nil\t/etc/passwd: File exists\t17\n"
 
 
+def test_the_stand_in_runs_scripts_as_pkg_does(system: FreeBSD) -> None:
+    """With what was set for an earlier package; as deletions also in a split upgrade; and one that exits 3 ends it."""
+    for path in (system.top / TRIGGERS).iterdir():
+        path.unlink()
+    scripts = dict.fromkeys(("install", "deinstall"), 'echo "$@ ${PKG_UPGRADE:-no}"')
+    assert system.install("a", OTHER, scripts).out == "a-1 PRE-INSTALL no\na-1 POST-INSTALL no\n"
+    said = system.transaction(Delete("a"), Install("a", OTHER, scripts))
+    assert said.out.splitlines()[:2] == ["a-1 DEINSTALL no", "a-1 POST-DEINSTALL no"]
+    said = system.transaction(Install("a", OTHER, scripts), Delete("a"))
+    assert said.out.splitlines() == [
+        f"a-1 {act} true" for act in ("PRE-INSTALL", "DEINSTALL", "POST-INSTALL", "DEINSTALL", "POST-DEINSTALL")
+    ]
+    system.install("a", OTHER, {"install": "", "deinstall": "exit 3"})
+    assert system.transaction(Delete("a"), Install("b", {"usr/local/b": ""})) == ("", "")
+    assert not (system.top / "usr/local/b").exists()
+    assert "pkg: PRE-INSTALL script failed\n" in system.install("b", {"usr/local/b": ""}, {"install": "exit 1"}).err
+
+
 # -- the trigger leaves ----------------------------------------------------------------------------------------------
 
 
@@ -864,6 +882,85 @@ def test_a_cleanup_without_descriptors_says_so(system: FreeBSD, first: Interpret
     purge = said.out.split("with: pyctrigger ")[1].splitlines()[0]
     subprocess.run(system.inside("/bin/sh", "-c", f"{LAUNCHER} {purge} -y"), check=True, stdout=subprocess.PIPE)
     assert own_pycs(system, first) == []
+
+
+# -- the scripts of the program's port -------------------------------------------------------------------------------
+
+STATE = ("var/db/pyctrigger", "var/run/pyctrigger", "var/cache/pyctrigger")
+#: Just one file of the program's: its own are there already.
+PROGRAM = {"usr/local/share/man/man8/pyctrigger.8.gz": ""}
+OTHER = {"usr/local/share/other": ""}
+
+
+def port_scripts() -> dict[str, str]:
+    """As the framework fills them in."""
+    files = CHECKOUT / "ports/freebsd/sysutils/pyctrigger/files"
+    return {
+        name: (files / f"pkg-{name}.in").read_text().replace("%%PREFIX%%", "/usr/local")
+        for name in ("install", "deinstall")
+    }
+
+
+def what_the_program_left(system: FreeBSD) -> list[str]:
+    """Its state, and its own bytecode."""
+    found = [path for path in STATE if (system.top / path).exists()]
+    return [*found, "bytecode"] if pycs_below(system.top / "usr/local/lib/pyctrigger") else found
+
+
+def with_program(system: FreeBSD) -> FreeBSD:
+    """The program becomes a package, and has state."""
+    for pycache in [*(system.top / "usr/local/lib/pyctrigger").rglob("__pycache__")]:
+        shutil.rmtree(pycache)
+    write_tree(system.top, {f"{path}/something": "" for path in STATE})
+    assert quiet(
+        system.transaction(Install("pyctrigger", PROGRAM, port_scripts()), Install("other", OTHER, {"install": ""}))
+    )
+    assert [*STATE, "bytecode"] == what_the_program_left(system)
+    return system
+
+
+@pytest.mark.parametrize(
+    ("steps", "left"),
+    [
+        ([Install("pyctrigger", PROGRAM, port_scripts())], [*STATE, "bytecode"]),
+        ([Delete("pyctrigger")], []),
+        # An upgrade of another package with scripts leaves PKG_UPGRADE set.
+        ([Install("other", OTHER, {"install": ""}), Delete("pyctrigger")], []),
+        ([Delete("pyctrigger"), Install("pyctrigger", PROGRAM, port_scripts())], ["bytecode"]),
+        ([Delete("pyctrigger"), Install("pyctrigger-devel", PROGRAM, port_scripts())], ["bytecode"]),
+    ],
+    ids=["upgrade", "delete", "delete after an upgrade", "split upgrade", "rename"],
+)
+def test_state_leaves_with_the_program(system: FreeBSD, steps: list[Install | Delete], left: list[str]) -> None:
+    """An upgrade keeps it; what pkg calls a deletion removes it, and its own bytecode is there whenever it is."""
+    said = with_program(system).transaction(*steps)
+
+    assert quiet(said), said
+    assert left == what_the_program_left(system)
+
+
+@pytest.mark.parametrize("argument", ["PRE-INSTALL", "POST-INSTALL", "DEINSTALL", "POST-DEINSTALL"])
+def test_scripts_for_another_root_leave_the_host_alone(system: FreeBSD, argument: str) -> None:
+    """`pkg -r` runs them on the host, with the root's name; here there is no such root, and this system is the host."""
+    before = snapshot(with_program(system).top)
+    script = port_scripts()["deinstall" if "DEINSTALL" in argument else "install"]
+
+    child = system.run_script(script, "pyctrigger", argument, PKG_ROOTDIR="/jails/www")
+
+    assert (0, "", "") == (child.returncode, child.stdout, child.stderr)
+    assert before == snapshot(system.top)
+
+
+def test_no_script_ends_pkg(system: FreeBSD, first: Interpreter) -> None:
+    """A script's code 3 does that, and pyctrigger has a code 3: what pkg has to do after it is done all the same."""
+    _replace_launcher(system, "#!/bin/sh\nexit 3\n")
+    python = {f"{site_of(first)}/demo/m.py": ""}
+
+    said = system.transaction(Install("pyctrigger", PROGRAM, port_scripts()), Install("py-demo", python))
+
+    assert (system.top / f"{site_of(first)}/demo/m.py").exists()
+    assert "script failed" not in said.err
+    assert "pyctrigger repair" in said.out  # the trigger ran, and says that the program didn't
 
 
 # -- pkg -r ----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from packages import not_fresh_at, sources_below
 from system_tools import find_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from interpreters import Interpreter
 
@@ -63,6 +63,21 @@ class Said(NamedTuple):
     err: str
 
 
+class Install(NamedTuple):
+    """A step of a transaction: a package comes, or is upgraded, or is installed once more."""
+
+    name: str
+    files: Mapping[str, str] | Mapping[bytes, str]
+    scripts: Mapping[str, str] | None = None
+    """Its pkg-install and pkg-deinstall, as `install` and `deinstall`."""
+
+
+class Delete(NamedTuple):
+    """A step of a transaction: a package goes, also before its next version comes (a split upgrade)."""
+
+    name: str
+
+
 class FreeBSD:
     """The root, and pkg's part in it. One that isn't there yet is made."""
 
@@ -77,6 +92,7 @@ class FreeBSD:
             self._make(interpreters)
         bound = [str(path).lstrip("/") for path in _parts_of_the_machine() if not path.is_symlink() and path.is_dir()]
         self._directories = sorted(bound, key=lambda name: not top.is_relative_to(f"/{name}"))
+        self._scripts: dict[str, Mapping[str, str]] = {}
         self._database = sqlite3.connect(top / "var/db/pkg/local.sqlite", isolation_level=None)
         if is_new:
             self.set_journal("wal")  # as pkg has it since 2.6
@@ -145,10 +161,71 @@ class FreeBSD:
 
     # -- transactions --------------------------------------------------------------------------------------------
 
-    def install(self, name: str, files: Mapping[str, str] | Mapping[bytes, str], **options: Any) -> Said:
-        """Install a package, or upgrade it: of what only its old version had, pkg reports nothing."""
+    def transaction(self, *steps: Install | Delete, **options: Any) -> Said:
+        """All steps in order, and then the triggers.
+
+        Of what only the old version of an upgraded package had, pkg reports nothing. A script that exits 3 ends pkg.
+        """
         before = self.triggers()
-        return self.finish(before, self.fail_after(name, files), **options)
+        touched: list[bytes] = []
+        left: list[str] = []
+        said: list[Said] = []
+        environment: dict[str, str] = {}
+        for step in steps:
+            is_upgrade = isinstance(step, Install) and bool(self.files_of(step.name))
+            if is_upgrade:
+                environment["PKG_UPGRADE"] = "true"  # which pkg takes back for no package that follows
+            if isinstance(step, Delete):
+                left += (os.path.basename(path).decode() for path in self.files_of(step.name) if _is_trigger(path))
+            for script, argument, act in self._acts_of(step, is_upgrade=is_upgrade):
+                touched += act() if act else ()
+                if script is None:
+                    continue
+                child = self.run_script(script, step.name, argument, **environment)
+                code = child.returncode
+                said.append(
+                    Said(child.stdout, child.stderr + f"pkg: {argument} script failed\n" * (code not in (0, 3)))
+                )
+                if code == 3:
+                    return _together(said)
+        said.append(self.finish(before, touched, left=left, **options))
+        return _together(said)
+
+    def _acts_of(
+        self, step: Install | Delete, *, is_upgrade: bool
+    ) -> Iterator[tuple[str | None, str, Callable[[], Iterable[bytes]] | None]]:
+        """The scripts that a step runs, with their argument, each behind what is done before it."""
+        old = self._scripts.get(step.name, {}).get("deinstall")
+        if isinstance(step, Delete):
+            yield old, "DEINSTALL", None
+            yield old, "POST-DEINSTALL", lambda: self._remove(step.name)
+            self._scripts.pop(step.name, None)
+            return
+        scripts = step.scripts or {}
+        yield scripts.get("install"), "PRE-INSTALL", None
+        if is_upgrade:
+            yield old, "DEINSTALL", None
+        yield scripts.get("install"), "POST-INSTALL", lambda: self.fail_after(step.name, step.files)
+        self._scripts[step.name] = scripts
+
+    def run_script(self, script: str, name: str, argument: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A package's script, as pkg runs it: it's no file, but text for a shell, in this system also with `pkg -r`."""
+        words = {"PKG_NAME": name, "PKG_PREFIX": "/usr/local", "PKG_ROOTDIR": "/", **environment}
+        given = [f"{key}={value}" for key, value in words.items()]
+        command = self.inside("/usr/bin/env", *given, "/bin/sh", "-c", f"set -- {name}-1 {argument}\n{script}")
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+
+    def install(
+        self,
+        name: str,
+        files: Mapping[str, str] | Mapping[bytes, str],
+        scripts: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Said:
+        """Install a package, or upgrade it."""
+        return self.transaction(Install(name, files, scripts), **options)
 
     def fail_after(self, name: str, files: Mapping[str, str] | Mapping[bytes, str]) -> Iterable[bytes]:
         """Install a package, or upgrade it, in a transaction that then fails at another one: no trigger runs for it.
@@ -169,25 +246,24 @@ class FreeBSD:
         self._register(name, new)
         return new.keys()
 
-    def rename(self, old: str, new: str, **options: Any) -> Said:
-        """Give a package another name. To pkg that is one package gone and one come, so its triggers' files have left,
-        though they are there, and it runs their cleanups instead of them.
+    def rename(self, old: str, *new: str, **options: Any) -> Said:
+        """Give a package another name, or split it. To pkg one package is gone and others have come, so it runs the
+        cleanups of triggers whose files are there again.
         """
-        before = self.triggers()
-        files = self.files_of(old)
-        self._register(old, ())
-        self._register(new, files)
-        left = [os.path.basename(path).decode() for path in files if os.path.dirname(path) == os.fsencode(TRIGGERS)]
-        return self.finish(before, files, left=left, **options)
+        texts = {os.fsdecode(path): (self.top / os.fsdecode(path)).read_text() for path in self.files_of(old)}
+        parts = [dict(list(texts.items())[number :: len(new)]) for number in range(len(new))]
+        steps = [Install(name, files) for name, files in zip(new, parts)]
+        return self.transaction(Delete(old), *steps, **options)
 
     def remove(self, *names: str, **options: Any) -> Said:
-        """Delete packages in one transaction; a trigger is removed with its package."""
-        before = self.triggers()
-        gone = {path for name in names for path in self.files_of(name)}
+        """Delete packages in one transaction, those that need others first; a trigger is removed with its package."""
+        return self.transaction(*(Delete(name) for name in names), **options)
+
+    def _remove(self, name: str) -> Iterable[bytes]:
+        gone = self.files_of(name)
         self._delete(gone)
-        for name in names:
-            self._register(name, ())
-        return self.finish(before, gone, **options)
+        self._register(name, ())
+        return gone
 
     def files_of(self, name: str) -> list[bytes]:
         """What a package owns, relative to the root."""
@@ -274,6 +350,14 @@ class FreeBSD:
         """The sources of a flavour without bytecode that the interpreter accepts, at any level."""
         sources = sources_below(self.site(interpreter))
         return [(source, reason) for _, source, reason in not_fresh_at(interpreter, sources, (0, 1, 2))]
+
+
+def _is_trigger(path: bytes) -> bool:
+    return os.path.dirname(path) == os.fsencode(TRIGGERS)
+
+
+def _together(said: Sequence[Said]) -> Said:
+    return Said("".join(each.out for each in said), "".join(each.err for each in said))
 
 
 def _parts_of_the_machine() -> list[Path]:

@@ -171,8 +171,6 @@ class Pkg:
             if (name not in texts or name in left) and cleanup is not None:
                 scripts.append((cleanup, []))
         for name, text in texts.items():
-            if name in left:
-                continue
             trigger = load(name, text)
             matching = [each for each in touched if trigger.matches(each)]
             if matching:
