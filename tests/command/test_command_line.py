@@ -443,7 +443,7 @@ COMMON = {
     "--jobs": {*_COMPILERS, "status"},
     **dict.fromkeys(("--lock-timeout", "--dry-run"), _WRITERS),
     **dict.fromkeys(("--event", "--manager", "--hook", "--defer", "--proof"), frozenset({"run"})),
-    **dict.fromkeys(("--cache-tag", "--all"), frozenset({"purge"})),
+    **dict.fromkeys(("--cache-tag", "--all", "--keep-system"), frozenset({"purge"})),
     "--compare-code": {"verify"},
 }
 

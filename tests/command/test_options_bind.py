@@ -130,6 +130,7 @@ OWN = {
     ("sweep", "--unwanted"): Row("--unwanted"),
     ("purge", "--cache-tag"): Row("--cache-tag {tag}", "--site-dir {top}/site " + _STATE),
     ("purge", "--all"): Row("--all", "--site-dir {top}/site " + _STATE),
+    ("purge", "--keep-system"): Row("--keep-system", "--python {python} --root {top}/debian --site-dir /srv " + _STATE),
     ("purge", "--yes"): Row("--yes", asked=""),
     ("status", "--jobs"): Row("--jobs 3", _SCOPE + _STATE + "--against {other} --json "),
     ("status", "--check"): Row("--check", "--python {python} " + _STATE),
@@ -265,6 +266,14 @@ def template(newest: Interpreter, interpreters: list[Interpreter], tmp_path_fact
     )
     write_tree(top / "lib", {"measured.py": "x = 1\n"})
     write_tree(top / "taken/etc/apk/commit_hooks.d", {f"pyctrigger-{newest.flavour}": "somebody's\n"})
+    name = f"python{words['flavour']}"
+    write_tree(top / "debian/srv", {"code.py": "", f"__pycache__/code.{tag_of(newest)}.pyc": ""})
+    write_tree(top / "debian/var/lib/dpkg/info", {"python3-minimal.list": ""})
+    write_tree(top / "debian/usr/bin", {"py3compile": "", name: ""})
+    write_tree(top / "debian/usr/share/python3", {"debian_defaults": f"supported-versions = {name}\n"})
+    magic = probe(newest.path).interpreter.magic_number
+    write_tree(top / f"debian/usr/lib/{name}/__pycache__", {f"os.{tag_of(newest)}.pyc": ""})
+    (top / f"debian/usr/lib/{name}/__pycache__/os.{tag_of(newest)}.pyc").write_bytes(magic)
     (top / "shelf").mkdir()
     for name, interpreter in (("own", newest), ("others", other)):
         with zipfile.ZipFile(top / f"shelf/{name}.whl", "w") as archive:

@@ -596,16 +596,13 @@ def traces(debian: Debian) -> list[str]:
 
 def test_everything_goes(debian: Debian) -> None:
     """`purge` of all Pythons together with pyctrigger: no bytecode, and nothing of ours, is left."""
-    debian.divert_compilers()
     debian.apt("install", "demo=1", "stable", "python3-attr")
-    foreign = debian.plant_strangers()
 
     debian.apt("purge", "pyctrigger", "demo", "stable", "python3-attr", *every_python(debian))
 
     assert debian.judge.targets() == {}
     assert traces(debian) == []
-    left = {os.fsencode(debian.sid.outside(path)) for path in foreign}
-    assert set(pycs_below(debian.judge.site)) == left
+    assert pycs_below(debian.judge.site) == []
     assert sources_below(debian.judge.site) == []
 
 
@@ -626,19 +623,30 @@ def test_what_a_purge_takes_comes_back_by_the_command_that_it_names(debian: Debi
     assert before == pycs_below(debian.judge.site)
 
 
-def test_a_removal_names_what_brings_bytecode_back(debian: Debian) -> None:
-    """All bytecode is removed with us, also py3compile's; one line in dpkg's output says how to restore it."""
+def test_a_removal_leaves_what_debian_would_have_written(debian: Debian) -> None:
+    """Level 0 of each source for each Python that Debian compiles for, also what was missing; and nothing else."""
     debian.apt("install", "python3-attr", "python3-six")
-    before = [path for path in pycs_below(debian.judge.site) if b".cpython-314." in path]
+    sid, site = debian.sid, debian.judge.site
+    configuration = sid.outside("/etc/pyctrigger.toml")
+    configuration.write_text(configuration.read_text().replace("optimize = [0]", "optimize = [0, 2]"))
+    assert sid.run("pyctrigger", "run", "--quiet").code == 0
+    kept = [path for path in pycs_below(site) if b".opt-" not in path]
+    gone = [path for path in kept if b"/six." in path]
+    assert (len(TAGS), 2 * len(kept)) == (len(gone), len(pycs_below(site)))
+    before = {path: os.stat(path).st_ino for path in kept if path not in gone}
+    for path in gone:
+        os.unlink(path)
+    (site / "demo").mkdir()
+    for tag in TAGS.values():
+        (site / f"__pycache__/orphan.{tag}.pyc").write_bytes(b"")
 
     removed = debian.apt("remove", "pyctrigger")
 
-    assert [] == pycs_below(debian.judge.site)
-    (line,) = [line for line in removed.out.splitlines() if line.startswith("Removed the bytecode in ")]
-    command = line.rpartition(": ")[2]
-    assert "py3compile /usr/lib/python3/dist-packages" == command
-    assert 0 == debian.sid.run(*command.split()).code
-    assert before == [path for path in pycs_below(debian.judge.site) if b".cpython-314." in path]
+    assert kept == pycs_below(site)
+    assert debian.judge.bytecode_faults() == [f"left over: {DIST_PACKAGES}/demo/"]
+    assert before == {path: os.stat(path).st_ino for path in before}
+    assert "left behind" not in removed.out + removed.err
+    assert "py3compile" not in removed.out + removed.err
 
 
 def test_last_python_goes_and_we_stay(debian: Debian) -> None:
@@ -731,7 +739,7 @@ def test_package_brings_its_own_bytecode(cpythons: Debian, tmp_path: Path) -> No
     cpythons.apt("remove", "pyctrigger")
     kept = ["/etc/pyctrigger.toml", *(f"/var/lib/dpkg/info/pyctrigger.{name}" for name in ("list", "postrm"))]
     assert sorted(traces(cpythons)) == [*kept, "/var/lib/pyctrigger"]
-    assert pycs_below(cpythons.judge.site) == []
+    assert cpythons.judge.bytecode_faults() == []
     cpythons.apt("purge", "pyctrigger")
     assert traces(cpythons) == []
 
@@ -739,7 +747,7 @@ def test_package_brings_its_own_bytecode(cpythons: Debian, tmp_path: Path) -> No
 def test_removed_and_installed_again(cpythons: Debian) -> None:
     """After a removal Debian's own programs, or nothing, maintain bytecode; the next installation compiles all."""
     cpythons.apt("remove", "pyctrigger")
-    assert pycs_below(cpythons.judge.site) == []
+    assert cpythons.judge.bytecode_faults() == []
     cpythons.apt("install", "demo=2")
     assert cpythons.judge.bytecode_faults() != []
 

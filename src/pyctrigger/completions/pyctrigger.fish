@@ -197,6 +197,7 @@ complete -c pyctrigger -n '_shtab_pyctrigger_using purge' -l paths-from -xka "(_
 complete -c pyctrigger -n '_shtab_pyctrigger_using purge' -l null -d 'PATHs in that file are separated by NUL'
 complete -c pyctrigger -n '_shtab_pyctrigger_using purge' -l cache-tag -x -d 'a removed Python, by the cache tag in its file names: cpython-311'
 complete -c pyctrigger -n '_shtab_pyctrigger_using purge' -l all -d 'all Pythons, including removed ones'
+complete -c pyctrigger -n '_shtab_pyctrigger_using purge' -l keep-system -d 'keep what the system'"'"'s own tools would write (Debian'"'"'s py3compile)'
 complete -c pyctrigger -n '_shtab_pyctrigger_using purge' -l python -xka "(__pyctrigger_flavours)" -d 'which Python: 3.11, 3.13t, pypy3.11, python3 or a path; repeatable'
 complete -c pyctrigger -n '_shtab_pyctrigger_using purge' -l root -xka "(__pyctrigger_files | string match '*/')" -d 'a chroot, jail or image, seen from outside'
 complete -c pyctrigger -n '_shtab_pyctrigger_using purge' -l trust-root -d 'run the Python inside the root'

@@ -174,6 +174,7 @@ _shtab_pyctrigger_purge_options=(
   "--null[PATHs in that file are separated by NUL]"
   "--cache-tag=[a removed Python, by the cache tag in its file names\: cpython-311]:TAG:"
   "--all[all Pythons, including removed ones]"
+  "--keep-system[keep what the system\'s own tools would write (Debian\'s py3compile)]"
   "*--python=[which Python\: 3.11, 3.13t, pypy3.11, python3 or a path\; repeatable]:V:_pyctrigger_flavours"
   "--root=[a chroot, jail or image, seen from outside]:DIR:_files -/"
   "--trust-root[run the Python inside the root]"

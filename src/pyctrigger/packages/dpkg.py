@@ -7,6 +7,7 @@ add a command that apt runs after dpkg (apt.conf(5), DPkg::Post-Invoke).
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Collection, Iterator
 
@@ -18,6 +19,8 @@ from .manager import Manager, is_wanted, lines_in
 #: (":" for the administrator).
 _DIVERSIONS = "/var/lib/dpkg/diversions"
 _LIST = ".list"
+#: Which CPythons py3compile compiles for, of those that are installed (python3-minimal).
+_DEFAULTS = "/usr/share/python3/debian_defaults"
 
 
 class Dpkg(Manager):
@@ -55,6 +58,18 @@ class Dpkg(Manager):
     def package_trigger(self) -> tuple[str, tuple[str, ...]] | None:
         path = f"{self.database}/pyctrigger.triggers"  # gone as soon as the package is removed, purged or not
         return (path, ()) if self._files.has_file(path) else None
+
+    def compiles(self, implementation: str, version: tuple[int, int]) -> bool:
+        if implementation != "cpython":
+            return self._files.has_file("/usr/bin/pypy3compile")
+        name = "python{}.{}".format(*version)
+        if not (self._files.has_file("/usr/bin/py3compile") and self._files.has_file(f"/usr/bin/{name}")):
+            return False
+        try:
+            supported = re.search(rb"(?m)^supported-versions *=(.*)$", self._files.read(_DEFAULTS))
+        except FileNotFoundError:
+            return False
+        return supported is not None and name.encode() in supported[1].replace(b",", b" ").split()
 
     @staticmethod
     def compile_command(version: str, directory: str) -> str | None:

@@ -68,6 +68,13 @@ class Manager(abc.ABC):
         """
         return None
 
+    def compiles(self, implementation: str, version: tuple[int, int]) -> bool:
+        """Whether tools of this system, other than ours, write an interpreter's bytecode at level 0.
+
+        Raises OSError.
+        """
+        return False
+
     @classmethod
     def site_directories(cls, library: str) -> list[str]:
         """Returns where its packages put sources for an interpreter whose library is `library` (python3.11)."""

@@ -97,7 +97,7 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
         observer = operation.observer
         targets = zip(operation.assignments, display_names(operation.targets)) if operation.check_paths() else ()
         for own, called in targets:
-            assignment = _as_purge_if_gone(own)
+            assignment = _as_purge_if_gone(_as_sweep_if_kept(own))
             target = assignment.target
             interpreter = target.interpreter
             flavour = FlavourReport(interpreter.flavour, target.installation, interpreter, target.prefix, called=called)
@@ -110,7 +110,7 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
                 report.errors.append(error)
                 flavour.error = error
             else:
-                if assignment is not own:
+                if assignment.request.work is Work.PURGE and own.request.work is Work.RUN:
                     _finish_purge(assignment, operation)
             finally:
                 flavour.elapsed_seconds = time.perf_counter() - started
@@ -118,6 +118,22 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
         operation.close()
         operation.end_record()
     return report
+
+
+def _as_sweep_if_kept(own: Assignment) -> Assignment:
+    """Returns a sweep instead of a purge for a flavour that the system's own tools compile, if that is to be kept."""
+    target, request, _ = own
+    if request.work is not Work.PURGE or not request.scope.keep_system:
+        return own
+    from ..packages.every import MANAGERS  # only while we leave a system
+    from .scope.root_files import files_of
+
+    files, interpreter = files_of(request.scope.root), target.interpreter
+    managers = [kind(files) for kind in MANAGERS.values()]
+    version = interpreter.version[:2]
+    if not any(each.is_present and each.compiles(interpreter.implementation, version) for each in managers):
+        return own
+    return Assignment.of(target, request._replace(work=Work.SWEEP))
 
 
 def _as_purge_if_gone(own: Assignment) -> Assignment:

@@ -116,3 +116,33 @@ def test_command_that_brings_bytecode_back(
     monkeypatch.setattr(os.path, "exists", lambda path: path in {f"/usr/bin/{name}" for name in present})
     expected = "py3compile -V 3.11 '/a b'" if len(present) == 2 else None
     assert expected == Dpkg.compile_command("3.11", "/a b")
+
+
+DEFAULTS = b"""[DEFAULT]
+# the default python3 version
+default-version = python3.14
+supported-versions = python3.14, python3.15
+old-versions = python3.1, python3.13
+"""
+COMPILERS = {"/usr/bin/py3compile": b"", "/usr/bin/python3.14": b"", "/usr/share/python3/debian_defaults": DEFAULTS}
+#: Files of a system, an interpreter, and whether Debian's own programs write its bytecode.
+COMPILED = [
+    (COMPILERS, "cpython", (3, 14), True),
+    (COMPILERS, "cpython", (3, 15), False),  # it isn't installed
+    ({**COMPILERS, "/usr/bin/python3.13": b""}, "cpython", (3, 13), False),
+    ({**COMPILERS, "/usr/bin/python3.1": b""}, "cpython", (3, 1), False),
+    ({**COMPILERS, "/usr/bin/python3.15": b""}, "cpython", (3, 15), True),
+    (dict.fromkeys(COMPILERS, b""), "cpython", (3, 14), False),
+    ({path: text for path, text in COMPILERS.items() if "defaults" not in path}, "cpython", (3, 14), False),
+    ({path: text for path, text in COMPILERS.items() if "py3compile" not in path}, "cpython", (3, 14), False),
+    (COMPILERS, "pypy", (3, 11), False),
+    ({"/usr/bin/pypy3compile": b""}, "pypy", (3, 11), True),
+    ({}, "cpython", (3, 14), False),
+]
+
+
+@pytest.mark.parametrize("row", range(len(COMPILED)))
+def test_what_debian_compiles_itself(row: int) -> None:
+    """The CPythons that are supported and installed, and PyPy where its own program is."""
+    files, implementation, version, expected = COMPILED[row]
+    assert expected is Dpkg(FilesInMemory(files)).compiles(implementation, version)

@@ -109,6 +109,9 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
     # For a sweep, `--optimize` says what to remove; the wanted levels come from the configuration alone.
     asked = request.bytecode._replace(optimize=None) if request.work is Work.SWEEP else request.bytecode
     levels = asked.levels(settings, target.dotted)
+    keeps_system = request.scope.keep_system and request.work is Work.SWEEP
+    if keeps_system:  # a purge of what the system's own tools don't write
+        levels = (0,)
     if request.bytecode.unwanted and bound is not None and bound <= set(levels):
         levels_named = ", ".join(map(str, sorted(bound)))
         raise UsageError(
@@ -128,7 +131,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         source_date_epoch=request.bytecode.source_date_epoch,
         compare_code=request.bytecode.compare_code,
         bound=bound,
-        sweeps_unwanted=request.bytecode.unwanted,
+        sweeps_unwanted=request.bytecode.unwanted or keeps_system,
         trust_all_directories=settings.untrusted_directories == "allow",
         reports_shared=os.geteuid() == 0 and not request.running.hook,
         links_twins=settings.duplicates == "hardlink",

@@ -50,6 +50,8 @@ class Scope(NamedTuple):
     """For a purge: the tag of an interpreter that may be gone."""
     every: bool = False
     """For a purge: all flavours, those found and those that were seen before they went."""
+    keep_system: bool = False
+    """For a purge: sources keep the bytecode that the system's own tools would write; see `Manager.compiles`."""
     root: str | None = None
     trust_root: bool = False
     site_dirs: tuple[str, ...] = ()

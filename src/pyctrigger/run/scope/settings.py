@@ -262,6 +262,7 @@ SETTINGS = (
         once=True,
     ),
     Setting("every", BOOLEAN, "all Pythons, including removed ones", ("purge",), flags=("--all",)),
+    Setting("keep_system", BOOLEAN, "keep what the system's own tools would write (Debian's py3compile)", ("purge",)),
     Setting(
         "pythons",
         TEXTS,

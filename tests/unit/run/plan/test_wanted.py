@@ -30,7 +30,8 @@ def asked(
 ) -> Wanted:
     """What is wanted by these options."""
     hook, exclude = options.pop("hook", False), options.pop("exclude", ())
-    request = Request(work, Scope(exclude=exclude), Bytecode(**options), running=Running(hook=hook))
+    scope = Scope(exclude=exclude, keep_system=options.pop("keep_system", False))
+    request = Request(work, scope, Bytecode(**options), running=Running(hook=hook))
     target = Target(interpreter("3.11", "/opt/python", version=version), (), None)
     return wanted_bytecode(target, request, settings, WRITER)
 
@@ -63,6 +64,10 @@ CASES: dict[str, tuple[Work, Settings, dict[str, Any], dict[str, Any]]] = {
     "some unwanted levels": (
         *(Work.SWEEP, Settings(), {"unwanted": True, "optimize": (0, 1)}),
         {"work": Work.SWEEP, "sweeps_unwanted": True, "bound": frozenset({0, 1})},
+    ),
+    "what the system's tools write": (
+        *(Work.SWEEP, Settings(optimize=(1, 2)), {"keep_system": True}),
+        {"work": Work.SWEEP, "sweeps_unwanted": True},
     ),
     "a mode": (Work.RUN, Settings(invalidation_mode=CHECKED), {}, {"mode": CHECKED}),
     "a mode that is asked for": (
