@@ -185,6 +185,60 @@ if not child:
 os.wait()
 """
 
+#: A second run over a tree that was compiled: a tree, the first run's manifest, the tag of its pycs, and a new database
+#: for what the third run relies on.
+_SECOND = r"""
+import gc, os, sqlite3, struct, sys
+gc.disable()
+tree, manifest, tag, notes = sys.argv[1:]
+known, settled = sqlite3.connect(manifest), sqlite3.connect(notes)
+RECORDS = "select name, source, pyc, header from pycs where directory = ?"
+PACK = struct.Struct("<5Q").pack
+
+def stamp(status):
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+def entries(directory):
+    sources, below = [], []
+    for entry in os.scandir(directory):
+        if entry.name.endswith(".py"):
+            sources.append(entry.name)
+        elif entry.is_dir(follow_symlinks=False) and entry.name != "__pycache__":
+            below.append(entry.name)
+    return sorted(sources), sorted(below)
+
+def notes_below(path, directory):
+    seen = [PACK(*stamp(os.fstat(directory)))]
+    sources, below = entries(directory)
+    if sources:
+        cache = os.open("__pycache__", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+        seen.append(PACK(*stamp(os.fstat(cache))))
+        there = set(os.listdir(cache))
+        rows = known.execute(RECORDS, (os.fsencode(path + "/__pycache__"),))
+        records = {name: (source, pyc, header) for name, source, pyc, header in rows}
+        for name in sources:
+            pyc = name[:-3] + tag
+            source, own, header = records[pyc.encode()]
+            status, its = stamp(os.lstat(name, dir_fd=directory)), stamp(os.lstat(pyc, dir_fd=cache))
+            due = struct.pack("<II", status[3] // 1000000000, status[2])
+            if pyc not in there or "%d:%d:%d:%d:%d" % status != source or "%d:%d:%d:%d:%d" % its != own:
+                sys.exit(1)
+            if header[8:] != due:
+                sys.exit(1)
+            seen += PACK(*status), PACK(*its)
+        os.close(cache)
+    yield path, "/".join(below), "/".join(sources), b"".join(seen)
+    for name in below:
+        place = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+        yield from notes_below(path + "/" + name, place)
+        os.close(place)
+
+settled.execute("create table settled (path primary key, below, sources, seen) without rowid")
+rows = notes_below(tree, os.open(tree, os.O_RDONLY | os.O_DIRECTORY))
+settled.executemany("insert into settled values (?, ?, ?, ?)", rows)
+settled.commit()
+"""
+
 _MARKED = re.compile(r"^(.*\S)  #: (\w+)\n", re.MULTILINE)
 
 
@@ -195,3 +249,8 @@ def floor(python: str, target: str, tree: str, *promises: str) -> list[str]:
         return _MARKED.sub(lambda line: f"{line[1]}\n" if line[2] in promises else "", program)
 
     return [python, "-I", "-S", "-c", of(FLOOR), tree, target, of(_WORKER)]
+
+
+def second(python: str, tree: str, manifest: str, tag: str, notes: str) -> list[str]:
+    """The command line of a second run that only looks whether all is as recorded, and takes that down."""
+    return [python, "-I", "-S", "-c", _SECOND, tree, manifest, tag, notes]

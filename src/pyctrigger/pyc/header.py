@@ -80,7 +80,7 @@ class HeaderFormat(NamedTuple):
     def timestamp(self, mtime: int, size: int) -> bytes:
         """Returns the header of a timestamp pyc. Both numbers are masked to 32 bits, as importlib does."""
         # Not by `struct`, which a hook with nothing to do would import for this alone.
-        numbers = (mtime & _UINT32).to_bytes(4, "little") + (size & _UINT32).to_bytes(4, "little")
+        numbers = ((size & _UINT32) << 32 | (mtime & _UINT32)).to_bytes(8, "little")
         return self.magic_number + (_NO_FLAGS + numbers if self.has_modes else numbers)
 
     def hashed(self, mode: InvalidationMode, source_hash: bytes) -> bytes:

@@ -98,7 +98,7 @@ class UnchangedFinder:
         gone = set(before.below.split(b"/")).difference(below, (b"",)) if before is not None else ()
         unchanged = None
         if seen is not None:
-            names = b"/".join([os.fsencode(name) for name in listing.sources])
+            names = os.fsencode("/".join(listing.sources))
             unchanged = UnchangedDirectory(self._terms, b"/".join(below), names, seen)
         return DirectoryNote(key, unchanged, tuple(gone))
 
