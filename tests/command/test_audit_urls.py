@@ -224,6 +224,22 @@ def test_what_cannot_be_reached_is_named(pyctrigger: Command) -> None:
     assert backend.startswith("s3://a/b: unsupported: can't be fetched: ")
 
 
+def test_a_url_that_is_too_long_is_not_fetched(
+    pyctrigger: Command, every_format: dict[str, Path], server: ArchiveServer
+) -> None:
+    """One byte less is asked for; and those after it are what they are."""
+    shutil.copy(every_format["demo-1.zip"], server.top / "good.zip")
+    beginning = server.url("")
+    longest = beginning + "x" * ((1 << 16) - len(beginning))
+
+    outcome = pyctrigger.json("audit", "--jobs", "1", longest, longest + "x", server.url("good.zip"))
+
+    asked, refused, good = failures(outcome)
+    assert ("limit", "has a URL of more than 65536 bytes") == refused
+    assert ("io", ("", "")) == (asked[0], good)
+    assert 3 == outcome.code
+
+
 def test_a_silent_server_costs_its_own_time(
     pyctrigger: Command, every_format: dict[str, Path], server: ArchiveServer
 ) -> None:

@@ -22,6 +22,7 @@ from ...interpreter.servant import (
     give_up_rights,
     preload,
     receive_exactly,
+    receive_frame,
     seconds_left,
     send_frame,
 )
@@ -62,10 +63,13 @@ class Fetcher(Servant):
 
         Raises ArchiveError, TimeoutError, NoAnswerError where it ends or says anything else, and ShortageError.
         """
+        asked = url.encode("utf-8", "surrogateescape")
+        if len(asked) > _LONGEST_URL:
+            raise ArchiveError("limit", f"has a URL of more than {_LONGEST_URL} bytes")
         self.wait_until_ready()
         deadline = time.monotonic() + self._limits.timeout if self._limits.timeout else None
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            send_frame(self.channel, url.encode("utf-8", "surrogateescape"))
+            send_frame(self.channel, asked)
         self.channel.settimeout(seconds_left(deadline))
         try:
             said, descriptors, _, _ = socket.recv_fds(self.channel, 1, 1)
@@ -95,8 +99,7 @@ def serve(channel_number: int, life: int, uid: int, limited: list[Any]) -> None:
     give_up_rights(life, uid, _MOST_MEMORY)
     channel = socket.socket(fileno=channel_number)
     channel.sendall(READY)
-    while length := receive_exactly(channel, 4):
-        url = receive_exactly(channel, min(int.from_bytes(length, "little"), _LONGEST_URL))
+    while url := receive_frame(channel, _LONGEST_URL):
         try:
             archive = _Archive(url.decode("utf-8", "surrogateescape"), limits)
             descriptor = archive.open()

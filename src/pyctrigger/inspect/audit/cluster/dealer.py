@@ -25,7 +25,7 @@ from ....interpreter.servant import (
     Servant,
     give_up_rights,
     preload,
-    receive_exactly,
+    receive_frame,
     send_frame,
 )
 from ....version import VERSION
@@ -156,7 +156,7 @@ def serve(
     logging.disable()  # nobody reads what Dask logs here
     channel = socket.socket(fileno=channel_number)
     channel.sendall(READY)
-    urls = json.loads(receive_exactly(channel, int.from_bytes(receive_exactly(channel, 4), "little")))
+    urls = json.loads(receive_frame(channel, _LARGEST_FRAME))
     try:
         with _Cluster(address, contents) as cluster:
             for answer in cluster.answers(urls, limited, compared):
