@@ -74,7 +74,7 @@ def oldest(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure beside the peers and write docs/performance.md; arguments go to tests/bench/performance.py."""
-    install_locked(session, "run", "bench")
+    install_locked(session, "run", "bench", "test")  # which has what a Redis and a Dask cluster are asked with
     session.install("--no-deps", "--no-build-isolation", "--editable", ".")
     session.run("python", "tests/bench/performance.py", "--page", "docs/performance.md", *session.posargs)
 

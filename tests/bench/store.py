@@ -1,4 +1,4 @@
-"""What a local store saves and costs: the third table of the page.
+"""What a store saves and costs, on this machine: the third table of the page.
 
 Runs have no state, and both sides of a row the same tree. A store is filled from another one, at another path.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import servers
+from fleet import push, redis_server, with_libraries
 from headline import Row, duration, in_turn, ratio
 from peers import WORKERS, clean, install_again, remove_bytecode, sources
 from scaling import grow, small_sources
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 #: What is to be reached, by the corpus. Most sources of the second one are small.
 TAKING, FILLING = {"large": 0.18, "headline": 0.40}, {"large": 1.08, "headline": 1.15}
+ASKING = {"large": 0.25, "headline": 0.60}
 AGAIN = 0.35
 #: Runs at once, their sources, and how often each may be compiled.
 RUNS, SOURCES, COMPILED = 20, 12_000, 1.2
@@ -104,6 +106,8 @@ FULL, SEGMENTS = 50_000, (1, 4, 16, 64, 250)
 
 def measure(trees: dict[str, Bench], rounds: int, only: list[str] | None) -> Iterator[Row]:
     """All rows, one group after the other, of the corpora that are there."""
+    for tree in trees.values():
+        tree.scratch.chmod(0o755)  # code of what not everybody may read goes to no other machine
     for name, (group, corpora) in GROUPS.items():
         if not only or name in only:
             for corpus in corpora:
@@ -144,6 +148,31 @@ def _taking(bench: Bench, corpus: str, rounds: int) -> Iterator[Row]:
     for of in ("seconds", "processor"):
         limit = TAKING[corpus] if of == "seconds" else None
         yield ratio(f"{corpus}: cold, all in a local store", "compiling", pair, limit, of)
+
+
+def _asking(bench: Bench, corpus: str, rounds: int) -> Iterator[Row]:
+    """The same with all of it in Redis, signed."""
+    bench = with_libraries(bench)
+    with tempfile.TemporaryDirectory(dir=bench.scratch) as place, redis_server(Path(place)) as url:
+        public = push(bench, full_store(bench, corpus), url)
+        config = bench.scratch / "redis.toml"
+        config.write_text(f'[store]\nurl = "{url}"\ntrusted_keys = ["{public}"]\n')
+        asking = bench.ours("run", "--jobs", str(WORKERS), "--config", str(config), state="store-state")
+        _require_all(bench, asking)
+        pair = in_turn(rounds, clean(bench, asking), clean(bench, compiling(bench, None)))
+    for of in ("seconds", "processor"):
+        limit = ASKING[corpus] if of == "seconds" else None
+        yield ratio(f"{corpus}: cold, all in Redis, signed", "compiling", pair, limit, of)
+
+
+def _require_all(bench: Bench, asking: list[str]) -> None:
+    """Ask once, and see that hardly anything is compiled: else other things would be compared."""
+    remove_bytecode(bench.tree)
+    done = subprocess.run(stateless(asking), stdout=subprocess.PIPE, text=True, check=False)
+    run = json.loads(done.stdout)["runs"][0]
+    counts, notices = run["counts"], run["notices"]
+    if notices or counts["compiled"] > 0.01 * counts["stored"]:
+        raise RuntimeError(f"Redis hasn't given all: {counts}, {notices}")
 
 
 def _filling(bench: Bench, corpus: str, rounds: int) -> Iterator[Row]:
@@ -263,6 +292,7 @@ def _misses(bench: Bench, _corpus: str, _rounds: int) -> Iterator[Row]:
 #: Each group of rows, with the corpora that it is measured on.
 GROUPS: dict[str, tuple[Callable[[Bench, str, int], Iterator[Row]], list[str]]] = {
     "taking": (_taking, ["large", "headline"]),
+    "redis": (_asking, ["large", "headline"]),
     "filling": (_filling, ["large", "headline"]),
     "again": (_again, ["large", "headline"]),
     "at-once": (_at_once, ["headline"]),

@@ -80,6 +80,12 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def let_orphans_go() -> None:
+    """Be nobody's parent but one's own children's, until the next command is timed: a server is to outlive it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
 class _Watch(threading.Thread):
     """Looks at a process's memory again and again."""
 
