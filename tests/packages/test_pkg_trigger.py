@@ -834,6 +834,96 @@ def test_a_free_threaded_flavour_leaves_alone_and_stays_alone(system: FreeBSD) -
     assert [(system.top / path).exists() for path in pycs] == [False, True]
 
 
+#: What a deinstall script and an install script of the trigger's port would do, if there were no cleanup.
+SCRIPTS = {
+    "deinstall": """
+[ "$2" = DEINSTALL ] && [ "$PKG_ROOTDIR" = / ] && [ -z "$PKG_UPGRADE" ] || exit 0
+pyctrigger purge --yes --python VERSION >/dev/null || :
+""",
+    "install": '[ "$2" = POST-INSTALL ] && pyctrigger run --python VERSION >/dev/null || :',
+}
+#: A deinstall script of another package, in Python.
+IMPORTS = """
+[ "$2" = DEINSTALL ] || exit 0
+env -u PYTHONDONTWRITEBYTECODE PYTHONPATH=/SITE /usr/local/bin/python3 -c 'import late.m'
+"""
+
+#: What is left of the flavour's bytecode after a transaction: all, none, or what a package owns; and whether the two
+#: scripts would leave the same.
+TRANSACTIONS = [
+    ("rename", "all", True),
+    ("split", "all", True),
+    ("upgrade", "all", True),
+    ("split upgrade", "all", True),
+    ("delete", "none", True),
+    ("delete with a package", "none", True),
+    ("delete without scripts", "none", False),
+    ("delete after an upgrade", "none", False),
+    ("delete everything", "none", False),
+    ("delete beside owned bytecode", "owned", True),
+    ("delete as owned bytecode comes", "owned", True),
+]
+
+
+class Leaving:
+    """A package with the trigger of a flavour, and the transactions in which it leaves."""
+
+    def __init__(self, system: FreeBSD, one: Interpreter, by: str) -> None:
+        site = site_of(one)
+        path = f"{TRIGGERS}/python-pycache-{one.flavour}.ucl"
+        text = (system.top / path).read_text()
+        scripts = {}
+        if by == "scripts":
+            text = text.partition("# Runs when this file leaves")[0]
+            for name, script in SCRIPTS.items():
+                scripts[name] = script.replace("VERSION", version_of(one)).replace("pyctrigger ", f"{LAUNCHER} ")
+        self.trigger = Install("trigger", {path: text}, scripts)
+        self.late = Install("late", {f"{site}/late/m.py": ""}, {"deinstall": IMPORTS.replace("SITE", site)})
+        self.owned = f"{site}/demo/__pycache__/m.{tag_of(one)}.pyc"
+        self.demo = Install("demo", {f"{site}/demo/m.py": "x = 1\n", self.owned: "not fresh"})
+        self.other = Install("other", OTHER, {"install": ""})
+        system.transaction(self.trigger, self.late, self.other)
+
+    def steps(self, case: str) -> list[Install | Delete]:
+        """A transaction."""
+        gone, again = Delete("trigger"), self.trigger._replace(name="py-pycache-trigger")
+        found: dict[str, list[Install | Delete]] = {
+            "rename": [gone, again],
+            "split": [gone, again, Install("pycache-trigger-docs", {"usr/local/share/docs": ""})],
+            "upgrade": [self.trigger],
+            "split upgrade": [gone, self.trigger],
+            "delete": [gone],
+            "delete with a package": [gone, Delete("one")],
+            "delete without scripts": [gone],
+            "delete after an upgrade": [self.other, gone],
+            "delete everything": [gone, Delete("late"), Delete("one"), Delete("other")],
+            "delete beside owned bytecode": [gone],
+            "delete as owned bytecode comes": [gone, self.demo],
+        }
+        return found[case]
+
+
+@pytest.mark.parametrize("by", ["cleanup", "scripts"])
+@pytest.mark.parametrize(("case", "left", "scripts_do"), TRANSACTIONS, ids=[row[0] for row in TRANSACTIONS])
+def test_a_cleanup_holds_where_scripts_would_not(
+    filled: FreeBSD, pair: tuple[Interpreter, Interpreter], by: str, case: str, left: str, scripts_do: bool
+) -> None:
+    """Its reader of pkg's database is there for this: the design notes say why, case by case."""
+    one = pair[0]
+    leaving = Leaving(filled, one, by)
+    if "beside" in case:
+        filled.transaction(leaving.demo)
+    before = sorted(path.removeprefix(f"{filled.top}/") for path in own_pycs(filled, one))
+
+    said = filled.transaction(*leaving.steps(case), run_scripts="without scripts" not in case)
+
+    assert quiet(said), said
+    after = sorted(path.removeprefix(f"{filled.top}/") for path in own_pycs(filled, one))
+    expected = {"all": before, "none": [], "owned": [leaving.owned]}[left]
+    assert (after == expected) == (by == "cleanup" or scripts_do)
+    assert left != "all" or filled.unserved(one) == []
+
+
 @pytest.mark.parametrize("damage", ["garbage", "short", "missing"])
 def test_without_a_readable_database_the_cleanup_leaves_everything(
     filled: FreeBSD, pair: tuple[Interpreter, Interpreter], damage: str

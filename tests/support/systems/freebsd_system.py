@@ -161,8 +161,8 @@ class FreeBSD:
 
     # -- transactions --------------------------------------------------------------------------------------------
 
-    def transaction(self, *steps: Install | Delete, **options: Any) -> Said:
-        """All steps in order, and then the triggers.
+    def transaction(self, *steps: Install | Delete, run_scripts: bool = True, **options: Any) -> Said:
+        """All steps in order, and then the triggers. Without scripts it's as with `pkg delete -D`, or RUN_SCRIPTS=no.
 
         Of what only the old version of an upgraded package had, pkg reports nothing. A script that exits 3 ends pkg.
         """
@@ -179,7 +179,7 @@ class FreeBSD:
                 left += (os.path.basename(path).decode() for path in self.files_of(step.name) if _is_trigger(path))
             for script, argument, act in self._acts_of(step, is_upgrade=is_upgrade):
                 touched += act() if act else ()
-                if script is None:
+                if script is None or not run_scripts:
                     continue
                 child = self.run_script(script, step.name, argument, **environment)
                 code = child.returncode
