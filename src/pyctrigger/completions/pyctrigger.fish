@@ -152,7 +152,7 @@ complete -c pyctrigger -n '_shtab_pyctrigger_using verify' -l prefix-below -xka 
 complete -c pyctrigger -n '_shtab_pyctrigger_using verify' -l stdlib -d 'include the standard library'
 complete -c pyctrigger -n '_shtab_pyctrigger_using verify' -l pycache-prefix -xka "(__pyctrigger_files | string match '*/')" -d 'the tree for bytecode, as in Python'"'"'s sys.pycache_prefix'
 complete -c pyctrigger -n '_shtab_pyctrigger_using verify' -l exclude -x -d 'leave out sources whose full path matches; repeatable'
-complete -c pyctrigger -n '_shtab_pyctrigger_using verify' -l compare-code -d 'compile everything again, and compare it with the existing bytecode'
+complete -c pyctrigger -n '_shtab_pyctrigger_using verify' -l compare-code -d 'compile everything again, and compare with the existing bytecode'
 complete -c pyctrigger -n '_shtab_pyctrigger_using verify' -l optimize -xka "0 0,1 0,1,2" -d 'optimization levels (default: 0)'
 complete -c pyctrigger -n '_shtab_pyctrigger_using verify' -l invalidation-mode -xka "timestamp checked-hash unchecked-hash" -d 'how a pyc shows that its source changed: timestamp, checked-hash or unchecked-hash'
 complete -c pyctrigger -n '_shtab_pyctrigger_using verify' -l source-date-epoch -x -d 'the latest timestamp to write into a pyc'

@@ -365,7 +365,7 @@ _shtab_pyctrigger_verify_options=(
   "--stdlib[include the standard library]"
   "--pycache-prefix=[the tree for bytecode, as in Python\'s sys.pycache_prefix]:DIR:_files -/"
   "*--exclude=[leave out sources whose full path matches\; repeatable]:GLOB:"
-  "--compare-code[compile everything again, and compare it with the existing bytecode]"
+  "--compare-code[compile everything again, and compare with the existing bytecode]"
   "--optimize=[optimization levels (default\: 0)]:0,1,2:(0 0,1 0,1,2)"
   "--invalidation-mode=[how a pyc shows that its source changed\: timestamp, checked-hash or unchecked-hash]:MODE:(timestamp checked-hash unchecked-hash)"
   "--source-date-epoch=[the latest timestamp to write into a pyc]:N:"

@@ -249,9 +249,7 @@ SETTINGS = (
     Setting("manager", one_of(*MANAGERS), "the package manager that passes the paths", ("run",), once=True, kept=True),
     Setting("hook", BOOLEAN, "called by a package manager: exit 0 whatever happens", ("run",)),
     Setting("defer", BOOLEAN, "only record the paths; the next run does the work", ("run",)),
-    Setting(
-        "compare_code", BOOLEAN, "compile everything again, and compare it with the existing bytecode", ("verify",)
-    ),
+    Setting("compare_code", BOOLEAN, "compile everything again, and compare with the existing bytecode", ("verify",)),
     Setting("unwanted", BOOLEAN, "also remove bytecode of levels that aren't configured any more", ("sweep",)),
     Setting(
         "cache_tag",
