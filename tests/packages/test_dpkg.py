@@ -401,6 +401,42 @@ def test_bytecode_that_a_package_owns(debian: Debian, tmp_path: Path) -> None:
     assert debian.judge.faults() == []
 
 
+# ------------------------------------------------------------------------------------- what isn't to be compiled
+
+BCEP = "/usr/share/python3/bcep"
+#: Lines of every kind, with every kind of range, about the package `demo`.
+UNWANTED = f"""\
+# comments are no lines
+dir|3.15-|{DIST_PACKAGES}/demo/old
+dir|-3.14|{DIST_PACKAGES}/demo_old
+file|3.14|{DIST_PACKAGES}/demo/changed.py
+file|3.13-3.15|{DIST_PACKAGES}/demo/dropped.py
+re|-|{DIST_PACKAGES}/demo|sp .*
+re|3.11-3.12|{DIST_PACKAGES}|.*/turned
+re|-3.15|{DIST_PACKAGES}/demo_old/
+"""
+
+
+def test_bcep_files_are_honoured(without: Debian) -> None:
+    """Of the same sources the same are compiled as by py3compile and pypy3compile, and apart from their packages."""
+    own, sid = Package("demo", "3", {**DEMO, f"{BCEP}/demo": UNWANTED}), without.sid
+    build(own, without.archive.parent, without.archive)
+    without.dpkg("--install", f"{ARCHIVE}/demo-3.deb")
+    expected = {sid.inside(path) for path in pycs_below(without.judge.site)}
+    every = len(sources_below(without.judge.site)) * len(TAGS)
+    assert 6 < every - len(expected) < every
+
+    without.apt("install", "pyctrigger")
+
+    assert expected == {sid.inside(path) for path in pycs_below(without.judge.site)}
+    for path in without.judge.site.rglob("*.pyc"):
+        path.unlink()
+    without.apt("install", "python3-six")
+    assert expected == {path for path in map(sid.inside, pycs_below(without.judge.site)) if b"/six." not in path}
+    said = sid.run("pyctrigger", "explain", "--python", "3.14", f"{DIST_PACKAGES}/demo/changed.py").out
+    assert "/usr/share/python3/bcep" in said
+
+
 # ------------------------------------------------------------------------------------------------------ what can fail
 
 

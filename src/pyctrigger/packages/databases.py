@@ -12,6 +12,7 @@ import contextlib
 import os
 import time
 from collections.abc import Collection, Iterator
+from itertools import islice
 
 from ..bounded import read_regular
 from ..errors import ManagerError
@@ -70,6 +71,11 @@ class Files:
     def link(self, path: str) -> str | None:
         """Returns the target of a link, or None for anything else."""
         return os.readlink(path) if os.path.islink(path) else None
+
+    def names(self, directory: str, most: int) -> list[str]:
+        """Returns at most so many of the names in a directory. Raises OSError."""
+        with os.scandir(directory) as entries:
+            return [entry.name for entry in islice(entries, most)]
 
     def read(self, path: str) -> bytes:
         """Returns the contents of a file. Raises OSError."""

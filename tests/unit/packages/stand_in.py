@@ -40,6 +40,9 @@ class FilesInMemory(Files):
     def link(self, path: str) -> str | None:
         return self._links.get(path)
 
+    def names(self, directory: str, most: int) -> list[str]:
+        return [path.rpartition("/")[2] for path in self._texts if path.rpartition("/")[0] == directory][:most]
+
     def read(self, path: str) -> bytes:
         try:
             return self._texts[path]

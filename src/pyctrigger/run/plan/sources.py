@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from ...pyc.header import NO_PYC, Verdict
 from ...pyc.names import NAME_MAX
@@ -17,6 +17,8 @@ from .steps import AT_ONCE, DOUBTS, LevelState, Stale, Step, all_missing
 from .unchanged import Snapshot
 from .verdicts import Judge
 
+#: Why a source that is named in `/usr/share/python3/bcep` is skipped.
+LEFT_OUT = "a package of this system asks not to compile it (/usr/share/python3/bcep)"
 _UINT32 = 0xFFFFFFFF
 #: Characters, of four bytes at most. With a shorter name every pyc's name has room.
 _SHORT_NAME = 50
@@ -36,6 +38,12 @@ class SourceJudge:
             from fnmatch import translate  # few configurations exclude anything
 
             self._excluded = re.compile("|".join(map(translate, site.wanted.exclude)))
+        self._is_left_out: Callable[[str], bool] | None = None
+        if site.wanted.left_out:
+            from ...packages.bcep import exclusion_test  # few systems have any
+
+            self._is_left_out = exclusion_test(site.wanted.left_out)
+        self._leaves_some = bool(self._excluded or self._is_left_out or self._is_library)
         self.pycs = Judge(site.layout, site.wanted, site.knowledge)
         #: How many there are, how many are fresh, and, if that is measured, how many bytes they have.
         self.sources = self.fresh = self.bytes = 0
@@ -70,7 +78,7 @@ class SourceJudge:
             self.pycs.enter(step.relative, names, listing.links)
             self._directory = self._directory or self._layout.describe_source(step.relative)
             for name, status in found:
-                if (self._excluded or self._is_library) and (reason := self._reason_to_exclude(step.relative, name)):
+                if self._leaves_some and (reason := self._reason_to_exclude(step.relative, name)):
                     step.skipped.append((name, reason))
                     continue
                 states = self.pycs.states(name, status) if names else all_missing(name, self._suffixes)
@@ -82,7 +90,7 @@ class SourceJudge:
 
     def _are_all_missing(self, names: list[str]) -> bool:
         """Whether the pycs of all these sources are to be written, if there is none: nothing depends on their names."""
-        if not self._suffixes or self._excluded or self._is_library or not self._wanted.header.has_modes:
+        if not self._suffixes or self._leaves_some or not self._wanted.header.has_modes:
             return False
         return max(map(len, names), default=0) <= _SHORT_NAME and not self._manifest.uncompilable
 
@@ -154,6 +162,8 @@ class SourceJudge:
     def _reason_to_exclude(self, relative: str, name: str) -> str | None:
         if self._excluded and self._excluded.match(self._layout.describe_source(relative, name)):
             return "excluded"
+        if self._is_left_out and self._is_left_out(self._layout.describe_source(relative, name)):
+            return LEFT_OUT
         if self._is_library:
             # Hooks don't need it.
             from ...interpreter.broken import BROKEN_ON_PURPOSE, is_broken_on_purpose

@@ -9,13 +9,18 @@ from types import MappingProxyType
 from ...errors import UsageError
 from ...pyc.header import HeaderFormat, InvalidationMode
 from ...pyc.names import pyc_suffix
-from ...typed import NamedTuple
+from ...typed import TYPE_CHECKING, NamedTuple
 from ...version import VERSION
 from ..scope.config import Settings
 from ..scope.request import Request, Work
 from ..scope.target import Target
 
+if TYPE_CHECKING:
+    from ...packages.bcep import Exclusion
+
 EVERY_LEVEL = (0, 1, 2)
+#: `packages.bcep.BCEP`, which is imported only where it exists.
+_BCEP = "/usr/share/python3/bcep"
 #: Raise it with the rules for what a directory needs, between two versions.
 _RULES = 3
 
@@ -31,6 +36,8 @@ class Wanted(NamedTuple):
     """The id in our temporary names; residue of this writer is known to be dead once the lock is ours."""
     work: Work = Work.RUN
     exclude: tuple[str, ...] = ()
+    left_out: tuple[Exclusion, ...] = ()
+    """What packages ask not to compile, on Debian."""
     create_missing: bool = True
     source_date_epoch: int | None = None
     """No timestamp in a pyc is later than this (seconds): the sources' own will be clamped to it."""
@@ -94,7 +101,7 @@ class Wanted(NamedTuple):
     def terms(self) -> str:
         """What decides whether a directory needs something; another version may judge otherwise."""
         files = (self.cache_tag, *self.header, self.levels, self.mode.value, self.source_date_epoch)
-        return repr((VERSION, _RULES, *files, self.exclude, self.create_missing))
+        return repr((VERSION, _RULES, *files, self.exclude, self.create_missing, *map(tuple, self.left_out)))
 
 
 def wanted_bytecode(target: Target, request: Request, settings: Settings, writer: str) -> Wanted:
@@ -127,6 +134,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         writer=writer,
         work=request.work,
         exclude=(*settings.exclude, *request.scope.exclude),
+        left_out=_left_out(target, request.scope.root),
         create_missing=settings.create_missing,
         source_date_epoch=request.bytecode.source_date_epoch,
         compare_code=request.bytecode.compare_code,
@@ -139,3 +147,13 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
         keep_owned=settings.owned_stale == "keep" and request.work.writes and not request.bytecode.replaces_owned,
         limits=settings.limits,
     )
+
+
+def _left_out(target: Target, root: str | None) -> tuple[Exclusion, ...]:
+    """Returns what packages of this system, or of a root, ask not to compile."""
+    if root is None and not os.path.isdir(_BCEP):
+        return ()
+    from ...packages.bcep import read_exclusions  # few systems have any
+    from ..scope.root_files import files_of
+
+    return read_exclusions(files_of(root), target.interpreter.version[:2])

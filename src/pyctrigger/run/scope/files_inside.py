@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import NoReturn
 
 from ...bounded import regular_status
@@ -57,6 +58,10 @@ class FilesInside(Files):
         with contextlib.suppress(OSError), self.opened(above) as directory:
             return read_link(name, directory)
         return None
+
+    def names(self, directory: str, most: int) -> list[str]:
+        with self.opened(directory) as descriptor, os.scandir(descriptor) as entries:
+            return [entry.name for entry in islice(entries, most)]
 
     def read(self, path: str) -> bytes:
         with self.opened(path, FILE) as descriptor:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyctrigger.interpreter.broken import BROKEN_ON_PURPOSE
+from pyctrigger.packages.bcep import Exclusion
 from pyctrigger.pyc.header import HeaderFormat
 from pyctrigger.run.plan.glance import Notes
 from pyctrigger.run.plan.knowledge import PlannedSite
-from pyctrigger.run.plan.sources import SourceJudge
+from pyctrigger.run.plan.sources import LEFT_OUT, SourceJudge
 from pyctrigger.run.plan.steps import Step
 from pyctrigger.run.plan.unchanged import Snapshot
 from pyctrigger.run.scope.request import Work
@@ -53,6 +54,14 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, Any], list[str], tuple[int, 
     "excluded by the second pattern": (STALE, {"exclude": ("*/x", "*/p/*")}, [LEFT], (1, 0)),
     "not excluded": (FRESH, {"exclude": ("m.py", "*/p", "p/*")}, [], (1, 1)),
     "excluded, though fresh": (FRESH, EXCLUDED, [LEFT], (1, 0)),
+    "left out": (
+        {"p/m.py": TEXT, "p/n.py": TEXT},
+        {"left_out": (Exclusion("re", "/", ".*/p/m"),)},
+        [MISSING.replace("m.py", "n.py"), f"skip m.py: {LEFT_OUT}"],
+        (2, 0),
+    ),
+    "left out, though stale": (STALE, {"left_out": (Exclusion("dir", "/"),)}, [f"skip m.py: {LEFT_OUT}"], (1, 0)),
+    "not left out": (STALE, {"left_out": (Exclusion("file", "/p/m.py"),)}, ["write m.py: 0 size"], (1, 0)),
     "a link": ({**FRESH, "p/a.py": Link("m.py")}, {}, ["write a.py: 0 missing"], (2, 1)),
     "links among sources": (
         {"p/a.py": Link("m.py"), "p/m.py": TEXT, "p/z.py": Link("m.py"), "p/b.py": TEXT},

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pyctrigger.errors import UsageError
+from pyctrigger.packages.bcep import Exclusion
 from pyctrigger.pyc.header import HeaderFormat, InvalidationMode
 from pyctrigger.run.plan.wanted import Wanted, wanted_bytecode
 from pyctrigger.run.scope.config import FlavourSettings, Settings
@@ -160,6 +161,8 @@ def test_terms_differ_with_what_is_needed() -> None:
         {"mode": CHECKED},
         {"source_date_epoch": 1},
         {"exclude": ("a",)},
+        {"left_out": (Exclusion("dir", "/a/"),)},
+        {"left_out": (Exclusion("file", "/a/"),)},
         {"create_missing": False},
     ]
     terms = [base._replace(**each).terms for each in [{}, *changes]]

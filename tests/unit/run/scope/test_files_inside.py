@@ -128,3 +128,25 @@ def test_mounts_are_not_entered(root: Path) -> None:
         return [files.has("/a/b"), files.has("/a/b/beside"), files.has_file("/a/b/beside"), files.link("/a/b/root/out")]
 
     assert [True, True, False, None] == in_child(look, own_mounts=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "most", "expected"),
+    [
+        ("/a", 9, 2),
+        ("/link", 9, 2),
+        ("/above", 3, 3),
+        ("/a", 0, 0),
+        ("/out", 9, errno.ENOTDIR),
+        ("/full", 9, errno.ENOTDIR),
+        ("/no", 9, errno.ENOENT),
+    ],
+)
+def test_names_in_a_directory(root: Path, path: str, most: int, expected: int) -> None:
+    """At most so many, and never of one beside the root."""
+    files = FilesInside(str(root))
+    try:
+        found = len(files.names(path, most))
+    except OSError as error:
+        found = error.errno or 0
+    assert expected == found
