@@ -134,6 +134,25 @@ def test_poisoned_code_is_found_with_its_signer_and_repaired(farm: Farm) -> None
         assert 0 == farm.run("reader", "read", "verify", "--compare-code").code
 
 
+def test_after_a_revocation_a_repair_leaves_nothing_of_that_signer(farm: Farm) -> None:
+    """What was right is compiled as well: until then records name him, and a run believes them."""
+    with running(Redis(farm.top / "server")) as server:
+        farm.pushed(server.url)
+        farm.trust(server.url, farm.public)
+        assert len(SOURCES) == farm.run("reader", "read").counts["stored"]
+        farm.trust(server.url, farm.new_key("new.pem"))
+        tree = farm.top / "read"
+        scope = ["--python", farm.python.path, "--site-dir", str(tree), "--state-dir", f"{tree}-state"]
+        named = [farm.public in farm.command.text("explain", *scope, str(tree / "p/m1.py")).out]
+        assert len(SOURCES) == farm.run("reader", "read").counts["fresh"]
+        repaired = farm.run("reader", "read", "repair")
+        assert (0, 0) == (repaired.code, repaired.counts["stored"])
+        named.append(farm.public in farm.command.text("explain", *scope, str(tree / "p/m1.py")).out)
+        stored = farm.run("reader", "read", "status").document["runs"][0]["status"]["stored"]
+    assert [True, False] == named
+    assert 0 == stored
+
+
 def test_keys_are_rotated_by_the_list(farm: Farm) -> None:
     """Readers trust both for a while; what the old one signed is sent again; then it is taken off the list."""
     new = farm.new_key("new.pem")

@@ -111,6 +111,25 @@ def test_a_target_says_all_of_it(interpreter: Found) -> None:
         assert any(name.startswith("libm") for name in watched), watched
 
 
+#: What an interpreter says that it is, and whether that is a development build.
+RELEASES = [
+    ("3.13.0 (main, Oct  7 2024, 05:02:14) [GCC 13.2.0]", "no"),
+    ("3.15.0a1 (tags/v3.15.0a1:1234567) [GCC 13.2.0]", "no"),
+    ("3.15.0a1+ (heads/main:1234567, Oct  7 2025) [GCC 13.2.0]", "yes"),
+    ("3.13.0+ [GCC 13.2.0]", "yes"),
+    ("3.13.0 (c++) [GCC 13.2.0]", "no"),
+]
+
+
+@pytest.mark.parametrize(("version", "expected"), RELEASES)
+def test_a_development_build_is_known_by_its_release(
+    monkeypatch: pytest.MonkeyPatch, version: str, expected: str
+) -> None:
+    """It ends in a plus."""
+    monkeypatch.setattr(sys, "version", version)
+    assert expected == remote.build()["development"]
+
+
 def test_powers_are_those_of_the_c_library() -> None:
     """The same in two processes; of a processor without FMA, which glibc can be told that it is, perhaps others."""
     program = (
