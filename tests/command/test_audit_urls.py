@@ -304,6 +304,29 @@ def test_a_lost_fetcher_costs_its_archive(
     assert [("crash", "ended the process that fetched it: killed by SIGKILL"), ("", "")] == failures(outcome)
 
 
+@pytest.mark.usefixtures("as_root")
+def test_a_fetcher_has_no_rights(pyctrigger: Command, every_format: dict[str, Path], server: ArchiveServer) -> None:
+    """Neither root's, nor a way to them."""
+    shutil.copy(every_format["demo-1.zip"], server.top / "good.zip")
+    seen: list[tuple[str, str, bool]] = []
+
+    def look(handler: Any) -> bool:
+        port = handler.client_address[1]
+        for process in psutil.Process().children(recursive=True):
+            try:
+                if port in [each.laddr.port for each in process.net_connections() if each.raddr]:
+                    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+                    status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+                    seen.append((status["NoNewPrivs"], status["CapEff"], "0" in status["Uid"].split()))
+            except psutil.Error:
+                continue
+        return False
+
+    server.faults["/good.zip"] = look
+    assert 0 == pyctrigger.json("audit", server.url("good.zip")).code
+    assert {("1", "0000000000000000", False)} == set(seen)
+
+
 ASKED = pytest.mark.parametrize("options", [[], ["--scheduler", "127.0.0.1:1"]], ids=["here", "cluster"])
 
 

@@ -158,11 +158,11 @@ def give_up_rights(life: int, uid: int, memory: int) -> None:
         hard = resource.getrlimit(kind)[1]
         allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (allowed, allowed))
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError):  # before the account is taken, which may not be able to load ctypes
+            call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if uid >= 0:
         become(uid, uid)
-    if sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError):
-            call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def receive_exactly(channel: socket.socket, size: int) -> bytes:

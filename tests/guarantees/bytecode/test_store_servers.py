@@ -20,6 +20,7 @@ from command import Command
 from conftest import absent
 from environment import CHECKOUT
 from large_trees import bulk
+from pyctrigger.namespaces import FREE_IDS
 from pyctrigger.store.remote.by_http import CONNECTIONS
 from store_servers import CUT, Fleet, Nginx, Redis, content_of, running, speaking_http, talker, tool
 from stored_sources import STORED
@@ -269,6 +270,39 @@ def test_what_fails_is_not_tried_again(built: Fleet, scheme: str) -> None:
         assert (0, COUNT, 0) == counts(built.run(built.tree("tried"), "--stateless", "--jobs", "1"))
     assert len(set(tries)) == len(tries)
     assert scheme == "http" or len(tries) == 1
+
+
+def test_the_process_that_asks_has_no_rights(built: Fleet) -> None:
+    """An account of nobody's, no way to more, bounded memory, and no file that it could write."""
+    if os.geteuid():
+        absent("needs root")
+    seen: list[tuple[dict[str, str], str, list[str]]] = []
+
+    def look(connection: socket.socket) -> None:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                lines = (process / "status").read_text().splitlines()
+                status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+                uid = int(status["Uid"].split()[0])
+                if (
+                    FREE_IDS[0][0] <= uid <= FREE_IDS[0][1]
+                    and b"store.remote.serving" in (process / "cmdline").read_bytes()
+                ):
+                    open_files = [os.readlink(each) for each in (process / "fd").iterdir()]
+                    seen.append((status, (process / "limits").read_text(), open_files))
+            except (OSError, KeyError):
+                continue
+        connection.close()
+
+    with talker(look) as port:
+        built.use(f"redis://127.0.0.1:{port}")
+        assert (0, COUNT, 0) == counts(built.run(built.tree("powerless"), "--stateless", "--jobs", "1"))
+    assert seen
+    for status, limits, open_files in seen:
+        assert "0" not in status["Uid"].split() + status["Gid"].split() + status["Groups"].split()
+        assert ("1", "0000000000000000") == (status["NoNewPrivs"], status["CapEff"])
+        assert str(4 << 30) in next(line for line in limits.splitlines() if "Max address space" in line)
+        assert [] == [each for each in open_files if not each.startswith(("socket:", "pipe:", "/dev/null"))]
 
 
 #: What only the process that asks has to do with.
