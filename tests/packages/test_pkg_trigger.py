@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -269,6 +270,51 @@ def test_an_upgrade_sweeps_what_only_the_old_version_had(system: FreeBSD, first:
     assert len(pycs_below(system.site(first))) == 6
 
 
+@pytest.mark.parametrize("gone", ["old", "old/m", "old/deep/m", "a/b/old", "a/old"])
+@pytest.mark.parametrize("kept", ["new/__init__", "a/b/m", "m"])
+def test_what_only_the_old_version_had_leaves_no_bytecode(
+    system: FreeBSD, first: Interpreter, gone: str, kept: str
+) -> None:
+    """A module, a namespace package, or a part of one: pkg reports nothing of it, wherever the new version's are."""
+    site = site_of(first)
+    files = {f"{site}/{kept}.py": "x = 1\n"}
+    assert quiet(system.install("py-demo", {**files, f"{site}/{gone}.py": "x = 1\n"}))
+
+    said = system.install("py-demo", files)
+
+    assert quiet(said), said
+    assert system.unserved(first) == []
+    assert len(pycs_below(system.site(first))) == 3
+    assert not [path for path in system.site(first).rglob("*") if "old" in path.name]
+
+
+def test_a_package_that_is_installed_once_more_keeps_its_bytecode(system: FreeBSD, first: Interpreter) -> None:
+    """With the same content and mtime nothing is stale, though each file is a new one."""
+    files = {f"{site_of(first)}/demo/{name}.py": f"x = '{name}'\n" for name in ("__init__", "m")}
+    system.install("py-demo", files)
+    before = {path: Path(os.fsdecode(path)).read_bytes() for path in pycs_below(system.site(first))}
+
+    said = system.install("py-demo", files)
+
+    assert quiet(said), said
+    assert system.unserved(first) == []
+    assert before == {path: Path(os.fsdecode(path)).read_bytes() for path in pycs_below(system.site(first))}
+
+
+def test_a_trigger_serves_the_transaction_that_brings_it(system: FreeBSD, first: Interpreter) -> None:
+    """pkg reads the triggers at the end."""
+    path = f"{TRIGGERS}/python-pycache-{first.flavour}.ucl"
+    text = (system.top / path).read_text()
+    (system.top / path).unlink()
+
+    said = system.transaction(
+        Install("py-demo", {f"{site_of(first)}/demo/m.py": ""}), Install("py-pycache-trigger", {path: text})
+    )
+
+    assert quiet(said), said
+    assert len(pycs_below(system.site(first))) == 3
+
+
 @pytest.mark.parametrize("left", ["", "demo/data.txt"])
 def test_a_deleted_package_leaves_nothing(system: FreeBSD, first: Interpreter, left: str) -> None:
     """What pkg couldn't remove because of our bytecode is removed; what others put there stays."""
@@ -472,17 +518,28 @@ def test_what_a_failed_install_left_bare_is_compiled_by_the_next_transaction(
     assert len(system.unserved(other)) == 3
 
 
-def test_what_another_ports_trigger_stopped_is_healed_by_the_next(system: FreeBSD, first: Interpreter) -> None:
-    """pkg ends with 0, and the package wasn't compiled."""
+@pytest.mark.parametrize("behind", [False, True], ids=["before ours", "behind ours"])
+def test_what_another_ports_trigger_stopped_is_healed_by_the_next(
+    system: FreeBSD, first: Interpreter, behind: bool
+) -> None:
+    """pkg ends with 0, and the package wasn't compiled; unless ours was first."""
     neighbour = system.top / TRIGGERS / "neighbour.ucl"
     neighbour.write_text(NEIGHBOUR.replace('print("the neighbour ran")', 'error("broken")'))
-    own = system.top / TRIGGERS / f"python-pycache-{first.flavour}.ucl"
-    text = own.read_text()
-    own.unlink()
-    said = system.install("pka", {f"{site_of(first)}/pka/__init__.py": ""})
+    said = system.install("pka", {f"{site_of(first)}/pka/__init__.py": ""}, backwards=behind)
     assert "lua script failed" in said.err
+    assert ([] if behind else [0, 1, 2]) == [*range(len(system.unserved(first)))]
     neighbour.unlink()
-    own.write_text(text)
+
+    assert quiet(system.install("pkc", {f"{site_of(first)}/pkc/__init__.py": ""}))
+
+    assert system.unserved(first) == []
+
+
+def test_what_no_trigger_saw_is_healed_once_they_run_again(system: FreeBSD, first: Interpreter) -> None:
+    """PKG_TRIGGERS_DIR named another directory."""
+    said = system.install("pka", {f"{site_of(first)}/pka/__init__.py": ""}, triggers="/usr/local/etc/triggers")
+    assert said == ("", "")
+    assert len(system.unserved(first)) == 3
 
     assert quiet(system.install("pkc", {f"{site_of(first)}/pkc/__init__.py": ""}))
 
@@ -594,6 +651,20 @@ def test_pkg_is_asked_where_its_database_is(
     assert "lua script failed" not in said.err
     assert (before == (system.top / owned).stat()) == kept
     assert not (system.top / "var/tmp/executed").exists()
+
+
+def test_which_names_the_package_that_pkg_names(system: FreeBSD, first: Interpreter) -> None:
+    """For a source of one, whoever wrote its bytecode; an administrator's own module belongs to none."""
+    site, tag = site_of(first), tag_of(first)
+    shipped = f"{site}/demo/__pycache__/m.{tag}.pyc"
+    write_tree(system.site(first), {"demo/own.py": ""})
+    system.install("py-demo", {f"{site}/demo/m.py": "x = 1\n", f"{site}/demo/n.py": "", shipped: "not fresh"})
+    paths = [f"/{site}/demo/__pycache__/{name}.{tag}.pyc" for name in ("m", "n", "own")]
+
+    said = subprocess.run(system.inside(LAUNCHER, "which", *paths), capture_output=True, text=True, check=False)
+
+    rows = [re.split(r" {2,}", line)[2:4] for line in said.stdout.splitlines() if tag in line]
+    assert [["corrupt", "py-demo (pkg)"], ["fresh", "py-demo (pkg)"], ["fresh", "-"]] == rows
 
 
 def test_uninstall_keeps_what_a_package_owns(system: FreeBSD, pair: tuple[Interpreter, Interpreter]) -> None:

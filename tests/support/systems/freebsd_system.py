@@ -323,12 +323,19 @@ class FreeBSD:
         more: str = "",
         descriptors: int | None = None,
         lacking: str = "",
+        triggers: str | None = None,
+        backwards: bool = False,
         cwd: str = "/",
     ) -> Said:
-        """Start the stand-in, inside the root or, like `pkg -r`, outside of it."""
+        """Start the stand-in, inside the root or, like `pkg -r`, outside of it.
+
+        `triggers` is another PKG_TRIGGERS_DIR. Triggers run in the order of their names, or `backwards`.
+        """
         root = str(self.top) if outside else ""
         command = [self._python, "-I", "-S", "-B", f"{root}/{_STAND_IN}/pkg_stand_in.py", self._lua, root]
-        job = {**job, "defer": outside, "descriptors": descriptors, "lacking": lacking}
+        job |= {"defer": outside, "descriptors": descriptors, "lacking": lacking, "backwards": backwards}
+        if triggers:
+            job["triggers"] = triggers
         if not outside:
             command = self.inside(*command, more=more, cwd=cwd)
         child = subprocess.run(

@@ -156,6 +156,10 @@ class Pkg:
         self._limit: int | None = job.get("descriptors")
         #: A function that this version of pkg hasn't.
         self._lacking: str = job.get("lacking", "")
+        #: PKG_TRIGGERS_DIR. (PKG_TRIGGERS_ENABLE is read, and never used.)
+        self._directory: str = job.get("triggers", TRIGGERS)
+        #: pkg runs triggers in the order in which a directory happens to list them.
+        self._backwards: bool = job.get("backwards", False)
         #: `pkg -r`: what isn't sandboxed runs later, inside.
         self._defers: bool = job.get("defer", False)
 
@@ -163,8 +167,11 @@ class Pkg:
         """Run the cleanups of triggers that left, then the triggers that what was touched concerns; the first that
         fails is the last. One that `left` with its package may be there again, with another.
         """
-        directory = Path(self._root + TRIGGERS)
-        texts = {path.name: path.read_text() for path in directory.glob("*.ucl")} if directory.is_dir() else {}
+        directory = Path(self._root + self._directory)
+        paths = sorted(directory.glob("*.ucl"), reverse=self._backwards) if directory.is_dir() else []
+        texts = {path.name: path.read_text() for path in paths}
+        if self._directory != TRIGGERS:
+            before = {}  # pkg deletes files of packages, and none of a directory that it never looked into
         scripts: list[tuple[Script, list[bytes]]] = []
         for name, text in before.items():
             cleanup = load(name, text).cleanup
