@@ -12,16 +12,19 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from document_places import Debians, debians, places
-from documents import DOCS, BadDocument, Block, agrees, blocks, examples, is_generated, pages, spans, with_output
+from conftest import absent
+from document_places import Debians, Said, debians, places
+from documents import DOCS, BadDocument, Block, Step, agrees, blocks, examples, is_generated, pages, spans, with_output
 from environment import CHECKOUT
 from pyctrigger.cli.parser import build_parser
 from pyctrigger.errors import UsageError
+from system_tools import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +119,52 @@ def test_every_command_of_a_page(as_root: None, systems: Debians, page: Path) ->
     """From the first to the last, in the systems that the page is about."""
     with places(systems) as found:
         follow(page, runnable_alone(page), found)
+
+
+def test_the_unit_of_a_read_only_usr(as_root: None, systems: Debians) -> None:
+    """systemd takes it. Its commands fill the prefix at the first boot of each image, and at no other one, also if
+    the image's sources look the same; until then no import takes the bytecode of the image before.
+    """
+    analyze = find_tool("systemd-analyze")
+    if analyze is None:
+        absent("no systemd-analyze on this machine (Debian package systemd)")
+    (unit,) = [each for each in blocks(DOCS / "how-to/read-only-usr.md") if each.path.endswith(".service")]
+    lines = dict(line.split("=", 1) for line in unit.text.splitlines() if "=" in line)
+    module, read_only = "/usr/lib/python3/dist-packages/demo_of_image.py", "mount -o remount,bind,ro /usr"
+    with places(systems) as found:
+        place = found["appliance"]
+
+        def sh(command: str) -> Said:
+            return place.run(Step(0, command))
+
+        def boot(image: str) -> bool:
+            made = (
+                f"mkdir -p /usr/lib/python3/dist-packages && echo 'VALUE = {image}' > {module} && touch -d @0 {module}"
+            )
+            assert sh(f"mount -o remount,bind,rw /usr && {made} && echo {image} > /usr/lib/image-id").code == 0
+            assert sh(f"{read_only}; mkdir -p /var/cache/{lines['CacheDirectory']}").code == 0
+            assert sh(f"PYTHONPYCACHEPREFIX=/var/cache/python {imports}").output == f"{image}\n"
+            if sh(lines["ExecCondition"]).code:
+                return False
+            for key in ("ExecStart", "ExecStartPost"):
+                said = sh(lines[key])
+                assert said.code == 0, said
+            return True
+
+        imports = "python3.14 -B -c 'import demo_of_image; print(demo_of_image.VALUE)'"
+        place.write(unit)
+        for target in Path("/usr/lib/systemd/system").glob("*.target"):  # a Debian without systemd
+            place.write(replace(unit, path=str(target), text=target.read_text(encoding="utf-8")))
+        verify = [analyze, "verify", "--man=no", f"--root={place.top()}", unit.path]
+        verified = subprocess.run(verify, capture_output=True, text=True, check=False)
+        assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+        assert sh("mount --bind /usr /usr").code == 0
+
+        assert [boot(image) for image in "11223"] == [True, False, True, False, True]
+
+        judge = lines["ExecStart"].replace(" repair ", " verify ")
+        said = sh(f"ls /var/cache/python{module[:-3]}.cpython-314.pyc && {judge} {module}")
+        assert (said.code, said.output.count("0 findings, 1 fresh")) == (0, 1), said
 
 
 def test_new_user(as_root: None, systems: Debians) -> None:

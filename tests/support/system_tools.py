@@ -35,6 +35,7 @@ TOOLS = (
     Tool("bsdtar", "libarchive-tools", "builds packages for it"),
     Tool("lua5.4", "lua5.4", "runs pkg's triggers", version_flag="-v"),
     Tool("bmake", "bmake", "stages FreeBSD's ports", version_flag="-VMAKE_VERSION"),
+    Tool("systemd-analyze", "systemd", "checks the unit of a page"),
     Tool("groff", "groff-base", "formats the manual pages"),
     Tool("mandoc", "mandoc", "checks the manual pages", version_flag="-V"),
     Tool("chromium", "chromium", "looks at the site"),
