@@ -28,6 +28,8 @@ PAIRS = {
     "names-2": "import normalize, decimal\nlineno = normalize.offset.text(print_file_and_line=1)\n",
     "letters-1": "\u00e9t\u00e9 = normalize = 1\n",
     "letters-2": "x = '\\N{LATIN SMALL LETTER E WITH ACUTE}', getcode, _getcode, name\n",
+    "letters-3": "\u00f1 = \u00df = \u00c0 = f.\u00ff = 1\ndef f(\u00fe): pass\n",
+    "letters-4": "x = '\u00f1', '\\xdf', '\u00fe', y in {'\u00c0', '\\xff'}\n",
     "annotated-1": "from __future__ import annotations\ndef f(x: f'{x!r:>{x}} {{}}'): pass\n",
     "annotated-2": "x = '{', '}', '{{', '}}', '(', ')', '[', ']', ':', '.'\n",
     "codec-1": "# coding: cp1250\nx = 'a'\n",

@@ -5,10 +5,12 @@ Contract: Python 3.6 to 3.15 and PyPy; standard library only, nothing of ours im
 
 What marshal writes depends on the state of the process: up to 3.10 a name is flagged as shared if anything else refers
 to it, from 3.12 on equal frozensets are one or two (codeobject.c, `intern_constants`: one whose strings were interned
-before becomes a copy). So before 3.11 the host warms a process up until its state doesn't change any more, and from
-3.12 on the few sources where it can matter are compiled in a fork of a process that has compiled nothing. Up to 3.10
-the order of some sets depends on the process as well: `sets.py` is loaded there and corrects it. PyPy writes a string
-as shared if the process holds an interned one that is equal, so there every string of a source's code is interned.
+before becomes a copy), and up to 3.12 a string of one letter from U+0080 to U+00FF, of which there is one object
+only, is interned once that was any source's name. So before 3.11 the host warms a process up until its state doesn't
+change any more, and from 3.11 on the few sources where it can matter are compiled in a fork of a process that has
+compiled nothing. Up to 3.10 the order of some sets depends on the process as well: `sets.py` is loaded there and
+corrects it. PyPy writes a string as shared if the process holds an interned one that is equal, so there every string
+of a source's code is interned.
 """
 
 import _signal as signal  # type: ignore[import-not-found]
@@ -60,6 +62,10 @@ if HOLDS_NAMES:
     # none on 3.11.
     import py_compile  # noqa: F401
 SPLITS_SETS = not IS_PYPY and sys.version_info >= (3, 12)
+#: 3.13 interns these letters when it starts. In what marshal writes for one of them, as a string: its length, and the
+#: first of its two bytes; those that begin with another one are no names as they are (PEP 3131, NFKC).
+INTERNS_LETTERS = not IS_PYPY and (3, 11) <= sys.version_info < (3, 13)
+LETTER = b"\x02\0\0\0\xc3"
 #: marshal flags objects with more than one reference. Up to 3.14 py_compile has two to a module's code. Functions of
 #: 3.14 borrow their arguments, so ours would have only one; in 3.15 those of py_compile borrow, too.
 FLAGS_MODULE = sys.version_info < (3, 15)
@@ -197,7 +203,7 @@ def compile_level(source: bytes, path: str, level: int, last: bool) -> "tuple[in
     spent, used = time.perf_counter() - begun, time.process_time() - used
     if spent > COARSE:
         spent = max(COARSE, min(spent, used))
-    if SPLITS_SETS and not FORKS and may_be_split(code):
+    if not FORKS and ((SPLITS_SETS and may_be_split(code)) or (INTERNS_LETTERS and LETTER in body)):
         raise Answered(bytes([NEEDS_FORK]))
     return int(spent * 1e6), body, not last and level < 2 and may_document(code)
 
