@@ -119,11 +119,15 @@ def test_lanes_fill_one_store_and_take_from_it(shop: Shop, jobs: str) -> None:
     """Equal sources are compiled once by each at most."""
     sources = {**bulk(), **SOURCES}
     first = shop.run(shop.tree("first", sources), "--jobs", jobs)
+    written = [path.stem for path in shop.store.glob("*.data")]
     tree = shop.tree("second", sources)
     second = shop.run(tree, "--jobs", jobs)
 
     assert sum(counts(first)) == sum(counts(second)) == second.counts["stored"] == len(sources) - 1
     assert content_of(tree) == shop.alone(tree)
+    # A segment for each lane, and what they begin with is the run's.
+    assert 1 <= len(written) <= int(jobs)
+    assert 1 == len({name[:8] for name in written})
 
 
 #: How many runs there are at once, and sources that take some milliseconds each.

@@ -256,6 +256,41 @@ def test_a_web_server_is_asked_over_a_stated_number_of_connections(built: Fleet)
     assert f"{CONNECTIONS} connections" in stated
 
 
+#: What a configuration says, and what a web server is told.
+SECRETS: dict[str, tuple[str, str, str | None]] = {
+    "nothing": ("", "", None),
+    "a user": ("reader@", "geheim", "Basic cmVhZGVyOmdlaGVpbQ=="),
+    "a user, with all in the URL": ("reader:geheim@", "", "Basic cmVhZGVyOmdlaGVpbQ=="),
+    "a token": ("", "geheim", "Bearer geheim"),
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_who_asks_a_web_server(built: Fleet, tmp_path: Path, secret: str) -> None:
+    """A user and a password, or a token; and what is asked for is below the path, before the query."""
+    user, password, expected = SECRETS[secret]
+    heads: list[str] = []
+
+    def note(connection: socket.socket) -> None:
+        heads.append(connection.recv(1 << 16).decode("latin-1"))
+        connection.sendall(answer("401"))
+
+    keys = {}
+    if password:
+        keys["password_file"] = str(tmp_path / "password")
+        (tmp_path / "password").write_text(f"{password}\n")
+        (tmp_path / "password").chmod(0o600)
+    with talker(note) as port:
+        built.use(f"http://{user}127.0.0.1:{port}/a/b/?c=d", **keys)
+        assert (0, COUNT, 0) == counts(built.run(built.tree("asked"), "--stateless", "--jobs", "1"))
+    assert heads
+    for head in heads:
+        request, *lines = head.split("\r\n")
+        assert re.fullmatch(r"GET /a/b/[0-9a-f]{64}\?c=d HTTP/1\.1", request)
+        told = dict(line.split(": ", 1) for line in lines if line)
+        assert (expected, "identity") == (told.get("Authorization"), told["Accept-Encoding"])
+
+
 @pytest.mark.parametrize("scheme", ["redis", "http"])
 def test_what_fails_is_not_tried_again(built: Fleet, scheme: str) -> None:
     """Neither by us, nor by the library: each try would cost what a run may wait."""
