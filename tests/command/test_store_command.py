@@ -140,12 +140,13 @@ def test_what_is_too_much_goes(kept: Kept) -> None:
 #: A configuration, and what is said.
 REFUSALS = [
     ("", 2, "no store is configured; set url in the table [store] of the configuration"),
+    ('[store]\nurl = "redis://u:geheim@host"\n', 2, "is another machine's; run it where one is on a disk\n"),
     ('[store]\nurl = "{top}/config.toml"\n', 2, "store {top}/config.toml: Not a directory; name another directory"),
     ('[store]\nurl = "{top}/open"\n', 77, "others may write {top}/open; chmod go-w {top}/open"),
 ]
 
 
-@pytest.mark.parametrize(("text", "code", "reason"), REFUSALS, ids=["none", "a file", "open to all"])
+@pytest.mark.parametrize(("text", "code", "reason"), REFUSALS, ids=["none", "elsewhere", "a file", "open to all"])
 @pytest.mark.parametrize("action", ["status", "gc"])
 def test_what_cant_be_used_is_an_error(kept: Kept, action: str, text: str, code: int, reason: str) -> None:
     """Unlike in a run, which does without."""
@@ -153,6 +154,7 @@ def test_what_cant_be_used_is_an_error(kept: Kept, action: str, text: str, code:
     (kept.top / "open").chmod(0o777)
     kept.config.write_text(text.format(top=kept.top))
     outcome = kept.command.text("store", action, "--config", str(kept.config))
+    assert "geheim" not in outcome.err
     if os.geteuid() == 0 or "open" not in text:
         assert code == outcome.code
         assert reason.format(top=kept.top) in outcome.err
