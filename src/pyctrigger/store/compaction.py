@@ -42,7 +42,7 @@ _WASTE = 0.25
 #: Bytes of index and use for each container.
 _AROUND = 44
 #: Seconds between two tries to get the lock.
-_POLL = 0.05
+_POLL = 0.01
 
 
 class StoreLimits(NamedTuple):

@@ -40,6 +40,8 @@ _COMPANY, _UNKNOWN = 2.0, 0.3
 _UNSETTLED = 0.1
 #: Seconds to wait for the lock where something small has to be written.
 _LOCK_PATIENCE = 0.5
+#: The same where a run ends: its lanes, which all do at about the same time, keep their counts one after the other.
+_END_PATIENCE = 0.2
 #: Segments that are looked through; more than compaction leaves.
 _MAX_SEGMENTS = 256
 #: The file with what all runs have asked, its names, and the most bytes that are read of it.
@@ -339,7 +341,7 @@ class LocalStore:
             self._writer = None
         with contextlib.suppress(OSError):
             if self._writes and (self._hits or self._absent or self._flaws or self._unusable):
-                with lock(self._directory) as is_locked:
+                with lock(self._directory, _END_PATIENCE) as is_locked:
                     if is_locked:
                         self._keep_hours()
                         self._keep_counts()

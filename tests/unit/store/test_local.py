@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from acting import ANN, name_ann, with_rights_of
 from own_mount import Mount
 from pyctrigger.errors import RefusedError
 from pyctrigger.store import local, segments
+from pyctrigger.store.compaction import lock
 from pyctrigger.store.container import Flaw, StoredCode
 from pyctrigger.store.local import LocalStore, open_local
 from unit.interpreter.made_up import open_way_to
@@ -327,6 +329,39 @@ def test_a_store_says_what_it_has_and_was_asked(place: Path) -> None:
         (place / "counts.json").write_bytes(damage)
         with open_local(str(place)) as store:
             assert ({"kept": 7} if b"kept" in damage else {}) == store.describe().counts
+
+
+#: How long another one has the lock when a run ends, and whether its counts are kept.
+HELD = [(0.05, True), (5.0, False)]
+
+
+@pytest.mark.parametrize(("seconds", "is_kept"), HELD)
+def test_counts_wait_a_moment_for_those_of_others(place: Path, seconds: float, is_kept: bool) -> None:
+    """Lanes end at the same time; nobody waits for long."""
+    fill_store(place, range(3))
+    directory = os.open(place, os.O_RDONLY)
+    store = open_local(str(place))
+    assert [0, 1] == reading(store, [0, 1])
+    has_lock, may_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock(directory) as is_locked:
+            assert is_locked
+            has_lock.set()
+            may_go.wait(seconds)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    has_lock.wait()
+    begun = time.monotonic()
+    store.close()
+    taken = time.monotonic() - begun
+    may_go.set()
+    holder.join()
+    os.close(directory)
+    with open_local(str(place)) as again:
+        assert (2 if is_kept else 0) == again.describe().counts["hits"]
+    assert taken < 2
 
 
 def test_everything_is_checked_on_request(place: Path) -> None:
