@@ -217,6 +217,28 @@ def test_an_installed_package_is_compiled_for_its_own_flavour(
     assert system.unserved(other) == []
 
 
+def test_a_program_below_another_prefix_serves_its_trigger(
+    system: FreeBSD, pair: tuple[Interpreter, Interpreter], tmp_path: Path
+) -> None:
+    """What make was told as PREFIX: nothing is left in /usr/local but interpreters and triggers."""
+    shutil.rmtree(system.top / "usr/local/lib/pyctrigger")
+    for path in (system.top / LAUNCHER[1:], *(system.top / TRIGGERS).iterdir()):
+        path.unlink()
+    stage = str(tmp_path / "stage")
+    build = [pair[0].path, str(CHECKOUT / "ports/build"), "freebsd", stage, "--stage", "--prefix", "/var/opt"]
+    subprocess.run(build, stdout=subprocess.PIPE, check=True)
+    shutil.copytree(stage, system.top, dirs_exist_ok=True)
+    launcher = "/var/opt/bin/pyctrigger"
+    install = ("hooks", "install", "--manager", "pkg", "--python", version_of(pair[0]))
+    subprocess.run(system.inside(launcher, *install), stdout=subprocess.PIPE, check=True)
+
+    said = system.install("py-demo", {f"{site_of(pair[0])}/demo/m.py": ""})
+
+    assert quiet(said), said
+    assert system.unserved(pair[0]) == []
+    assert f'local program = {{"{launcher}"}}' in "".join(system.triggers().values())
+
+
 def test_a_lua_whose_files_know_no_exclusive_mode_serves_as_well(as_root: None, tmp_path: Path) -> None:
     """As plain Lua's, and older pkgs': the list is written all the same, and its proof is read."""
     lua = find_tool("lua5.4")
@@ -270,8 +292,17 @@ def test_an_upgrade_sweeps_what_only_the_old_version_had(system: FreeBSD, first:
     assert len(pycs_below(system.site(first))) == 6
 
 
-@pytest.mark.parametrize("gone", ["old", "old/m", "old/deep/m", "a/b/old", "a/old"])
-@pytest.mark.parametrize("kept", ["new/__init__", "a/b/m", "m"])
+@pytest.mark.parametrize(
+    ("gone", "kept"),
+    [
+        ("old", "new/__init__"),
+        ("old/m", "m"),
+        ("old/deep/m", "new/__init__"),
+        ("old/deep/m", "a/b/m"),
+        ("a/b/old", "a/b/m"),
+        ("a/old", "a/b/m"),
+    ],
+)
 def test_what_only_the_old_version_had_leaves_no_bytecode(
     system: FreeBSD, first: Interpreter, gone: str, kept: str
 ) -> None:
