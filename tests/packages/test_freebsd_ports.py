@@ -218,6 +218,7 @@ def test_the_packing_list_is_what_the_program_installs(
     own = [path for path in stage.rglob("*") if path.is_file() and "/share/doc/" not in str(path)]
     named = {os.fsdecode(word) for path in own for word in re.findall(rb"/usr/local[\w./-]*", path.read_bytes())}
     assert {path for path in named if not path.startswith((prefix, localbase))} == set()
+    assert [path for path in own if os.fsencode(stage) in path.read_bytes()] == []  # as Mk/Scripts/qa.sh asks
     launcher = stage / prefix[1:] / "bin/pyctrigger"
     assert launcher.stat().st_mode & 0o777 == 0o755
     assert f"\napplication={prefix}/lib/pyctrigger\n" in launcher.read_text()
