@@ -828,6 +828,11 @@ EOS
     assert system.install("a", {"usr/local/a": ""}).err == "pkg: lua script failed\n"
     system.put_trigger("x", script.format(sandbox="true", text='print(io.open("/etc/passwd", "wx"))'))
     assert system.install("a", {"usr/local/a": ""}).out == "nil\t/etc/passwd: File exists\t17\n"
+    (hook,) = (system.top / TRIGGERS).iterdir()
+    hook.rename(hook.with_name("kept"))
+    hook.with_name("link.ucl").symlink_to("kept")
+    shutil.copy(hook.with_name("kept"), hook.with_name(".hidden.ucl"))
+    assert system.install("a", {"usr/local/a": ""}) == ("", "")
 
 
 def test_the_stand_in_runs_scripts_as_pkg_does(system: FreeBSD) -> None:

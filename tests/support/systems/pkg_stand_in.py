@@ -167,9 +167,7 @@ class Pkg:
         """Run the cleanups of triggers that left, then the triggers that what was touched concerns; the first that
         fails is the last. One that `left` with its package may be there again, with another.
         """
-        directory = Path(self._root + self._directory)
-        paths = sorted(directory.glob("*.ucl"), reverse=self._backwards) if directory.is_dir() else []
-        texts = {path.name: path.read_text() for path in paths}
+        texts = {path.name: path.read_text() for path in self._trigger_files()}
         if self._directory != TRIGGERS:
             before = {}  # pkg deletes files of packages, and none of a directory that it never looked into
         scripts: list[tuple[Script, list[bytes]]] = []
@@ -187,6 +185,12 @@ class Pkg:
                 self._save(script, arguments)
             elif not self._run(script, arguments):
                 return
+
+    def _trigger_files(self) -> list[Path]:
+        """No hidden ones, and no links."""
+        directory = Path(self._root + self._directory)
+        found = [path for path in directory.glob("*.ucl") if path.is_file() and not path.is_symlink()]
+        return sorted((path for path in found if not path.name.startswith(".")), reverse=self._backwards)
 
     def _save(self, script: Script, arguments: list[bytes]) -> None:
         directory = self._root + DEFERRED
