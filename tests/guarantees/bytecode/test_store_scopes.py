@@ -134,6 +134,18 @@ def test_nothing_of_a_staged_root_is_kept(places: Places) -> None:
 
 
 @pytest.mark.usefixtures("as_root")
+def test_nothing_of_another_accounts_tree_is_kept(places: Places) -> None:
+    """Its worker may be in that account's hands. It takes what root has of sources that everybody may read."""
+    before = places.codes()
+    site = write_tree(places.top / "site", {**STORED, "new.py": "new = 1\n"})
+    for path in [site, *site.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    assert (0, 1, COUNT) == counts(places.run("--site-dir", str(site), "--stateless"))
+    assert {NOBODY} == {path.stat().st_uid for path in site.rglob("*.pyc")}
+    assert before == places.codes()
+
+
+@pytest.mark.usefixtures("as_root")
 def test_what_a_list_keeps_from_somebody_is_not_for_all(places: Places) -> None:
     """Though its mode lets everybody enter: one account may not."""
     places.store.chmod(0o755)
