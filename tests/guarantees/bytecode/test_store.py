@@ -114,6 +114,19 @@ def test_a_second_tree_is_not_compiled(shop: Shop, kind: str) -> None:
     assert len(content) == (COUNT + 1) * (3 if kind == "all levels" else 1)
 
 
+def test_each_interpreter_takes_what_it_has_kept_itself(shop: Shop, interpreter: Interpreter) -> None:
+    """At all levels; nothing of another one, whose code is in the same store."""
+    levels = ["--optimize", "0,1,2"]
+    shop.run(shop.tree("newest"), *levels)
+    other = Shop(shop.command, interpreter, shop.top)
+    first = other.run(shop.tree("first"), *levels)
+    tree = shop.tree("second")
+    second = other.run(tree, *levels)
+    assert (0 if interpreter == shop.python else COUNT, COUNT) == (counts(first)[0], sum(counts(first)))
+    assert (0, COUNT) == counts(second)
+    assert content_of(tree) == other.alone(tree, *levels)
+
+
 @pytest.mark.parametrize("jobs", ["1", "3"])
 def test_lanes_fill_one_store_and_take_from_it(shop: Shop, jobs: str) -> None:
     """Equal sources are compiled once by each at most."""
