@@ -41,6 +41,8 @@ def main():
     if sys.argv[1:] == ["--own-bytecode"]:
         keep_own_bytecode()
         return 0
+    if sys.argv[1:] == ["--serves"]:
+        return 0 if serves() else 1
     import gc
 
     gc.disable()  # imports make no garbage; main() enables it
@@ -62,6 +64,17 @@ def main():
             advice = "pyctrigger did not run; once that is mended: pyctrigger repair"
         sys.stderr.write("pyctrigger: can't load its own modules: %s; %s\n" % (reason, advice))
         return 0 if is_hook else 70
+
+
+def serves():
+    """Whether hooks compile whatever is installed, as pyctrigger-takeover asks."""
+    from pyctrigger.errors import PyctriggerError
+    from pyctrigger.run.scope import config
+
+    try:
+        return config.load(hook=True).compiles_all
+    except PyctriggerError:
+        return False
 
 
 def lacks_own_bytecode():

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from .platforms import Platform
 
 _SCRIPTS = ("postinst", "prerm", "postrm")
+#: What py3compile and py3clean are diverted to, and where their originals go.
+_TAKEOVER = "usr/lib/pyctrigger-takeover"
+_TAKEN_OVER = ("py3compile", "py3clean")
+#: In /usr/lib/pyctrigger; any change of these may mean that a hook doesn't compile any more.
+_LOOKED_AT = ("__main__.py", "pyctrigger", "pyctrigger/cli", "pyctrigger/run")
 #: Where interpreters call hooks of ours when they come or go, and for which events.
 _RUNTIME_HOOKS = (
     "usr/share/python3/runtime.d/pyctrigger.rtinstall",
@@ -27,28 +32,34 @@ _RUNTIME_HOOKS = (
 
 
 def build(checkout: Path, outdir: Path) -> list[Path]:
-    """Build the package; its path. Raises BuildError."""
+    """Build both packages; their paths. Raises BuildError."""
     program = shutil.which("dpkg-deb")
     if program is None:
         raise BuildError("dpkg-deb is missing, which builds Debian packages (Debian package dpkg)")
-    epoch = source_date_epoch(checkout)
-    package = outdir / f"pyctrigger_{version_of(checkout)}_all.deb"
+    platform, version = PLATFORMS["deb"], version_of(checkout)
+    packages = [outdir / f"{name}_{version}_all.deb" for name in ("pyctrigger", "pyctrigger-takeover")]
     with tempfile.TemporaryDirectory(prefix="pyctrigger-deb-") as scratch:
-        root = Path(scratch) / "root"
-        stage(checkout, PLATFORMS["deb"], root)
-        stage_hooks(checkout, PLATFORMS["deb"], root)
-        _stage_control(checkout, PLATFORMS["deb"], root)
-        settle(root, epoch)
-        child = subprocess.run(
-            [program, "--root-owner-group", "-Zxz", "--build", str(root), str(package)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
-            check=False,
-        )
+        roots = [Path(scratch) / package.stem for package in packages]
+        stage(checkout, platform, roots[0])
+        stage_hooks(checkout, platform, roots[0])
+        _stage_control(checkout, platform, roots[0])
+        _stage_takeover(checkout, platform, roots[1])
+        for root, package in zip(roots, packages):
+            _pack(program, root, package, source_date_epoch(checkout))
+    return packages
+
+
+def _pack(program: str, root: Path, package: Path, epoch: int) -> None:
+    settle(root, epoch)
+    child = subprocess.run(
+        [program, "--root-owner-group", "-Zxz", "--build", str(root), str(package)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
+        check=False,
+    )
     if child.returncode:
         raise BuildError(f"dpkg-deb: {child.stderr.strip()}")
-    return [package]
 
 
 def stage_hooks(checkout: Path, platform: Platform, root: Path) -> None:
@@ -56,20 +67,46 @@ def stage_hooks(checkout: Path, platform: Platform, root: Path) -> None:
     text = fill_in(checkout / "ports/debian/runtime", {"PROGRAM": platform.launcher})
     for path in _RUNTIME_HOOKS:
         put(root / path, text, 0o755)
+    put(root / f"{platform.application}/serving".lstrip("/"), _filled(checkout, platform, "serving"), 0o755)
     shutil.copyfile(checkout / "ports/debian/copyright", root / "usr/share/doc/pyctrigger/copyright")
 
 
-def _stage_control(checkout: Path, platform: Platform, root: Path) -> None:
-    size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
-    words = {
+def _filled(checkout: Path, platform: Platform, name: str, **words: str) -> str:
+    """A template of Debian's with the words of both packages."""
+    looked_at = [platform.configuration, platform.launcher, "/usr/bin/python3"]
+    looked_at += [f"{platform.application}/{path}" for path in _LOOKED_AT]
+    known = {
         "VERSION": version_of(checkout),
-        "SIZE": str(size // 1024 + 1),
         "PROGRAM": platform.launcher,
         "APPLICATION": platform.application,
+        "IDENTITY": f"/usr/bin/stat -L -c '%n %a %i %s %Y %Z' {' '.join(looked_at)} 2>&1",
+    }
+    return fill_in(checkout / "ports/debian" / name, {**known, **words})
+
+
+def _size_of(root: Path) -> str:
+    return str(sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) // 1024 + 1)
+
+
+def _stage_takeover(checkout: Path, platform: Platform, root: Path) -> None:
+    for name in _TAKEN_OVER:
+        put(root / _TAKEOVER / "scripts" / name, _filled(checkout, platform, f"takeover/{name}"), 0o755)
+    documents = root / "usr/share/doc/pyctrigger-takeover"
+    documents.mkdir(parents=True)
+    shutil.copyfile(checkout / "ports/debian/copyright", documents / "copyright")
+    divert = _filled(checkout, platform, "takeover/divert").rstrip("\n")
+    for name in ("control", *_SCRIPTS):
+        text = _filled(checkout, platform, f"takeover/{name}", DIVERT=divert, SIZE=_size_of(root))
+        put(root / "DEBIAN" / name, text, 0o755 if name in _SCRIPTS else 0o644)
+
+
+def _stage_control(checkout: Path, platform: Platform, root: Path) -> None:
+    words = {
+        "SIZE": _size_of(root),
         "INTERPRETERS": "\n".join(f"interest-noawait /usr/lib/{library}/encodings" for library in _libraries()),
     }
     for name in ("control", "triggers", *_SCRIPTS):
-        text = fill_in(checkout / "ports/debian" / name, words)
+        text = _filled(checkout, platform, name, **words)
         put(root / "DEBIAN" / name, text, 0o755 if name in _SCRIPTS else 0o644)
     put(root / "DEBIAN" / "conffiles", platform.configuration + "\n")
 

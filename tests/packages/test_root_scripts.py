@@ -101,3 +101,28 @@ def test_the_others_scripts_know_no_root_but_their_own(name: str) -> None:
     assert not {"DPKG_ROOT", "PKG_ROOTDIR", "RPM_BUILD_ROOT", "${ROOT"} & set(text.split())
     removed = [word for line in text.splitlines() if "rm -rf" in line for word in line.partition("rm -rf")[2].split()]
     assert [] == [word for word in removed if "$" in word]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+def test_nothing_is_diverted_in_a_root(tmp_path: Path, call: tuple[str, str, str]) -> None:
+    """Its dpkg-divert doesn't run here, and ours would divert the host's."""
+    name, *arguments = call
+    (tmp_path / "bin").mkdir()
+    for program in ("dpkg-divert", "cp", "mv", "rm", "rmdir", "chmod"):
+        (tmp_path / "bin" / program).write_text(f'#!/bin/sh\necho "$0 $*" >>{tmp_path}/calls\n')
+        (tmp_path / "bin" / program).chmod(0o755)
+    text = (PORTS / "debian/takeover" / name).read_text()
+    text = text.replace("@APPLICATION@", str(tmp_path / "bin"))
+    text = text.replace("@DIVERT@", (PORTS / "debian/takeover/divert").read_text())
+    for root, are_called in ((str(tmp_path), False), ("", call in _DIVERTING)):
+        child = subprocess.run(
+            ["/bin/sh", "-c", text, "sh", *filter(None, arguments)],
+            env={"PATH": str(tmp_path / "bin"), "DPKG_ROOT": root},
+            capture_output=True,
+            check=False,
+        )
+        assert are_called is (tmp_path / "calls").exists(), child.stderr
+
+
+#: The calls that divert something, or give it back.
+_DIVERTING = [call for call in CALLS if call[0] == "postinst" or call[1] in ("remove", "purge")]

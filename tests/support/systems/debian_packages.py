@@ -23,7 +23,7 @@ MTIME = 1_700_000_000
 _CONTROL = """\
 Package: {name}
 Version: {version}
-Architecture: all
+Architecture: {architecture}
 Maintainer: nobody <nobody@localhost>
 Depends: {depends}
 Description: made for a test
@@ -33,7 +33,7 @@ _POSTINST = """\
 #!/bin/sh
 set -e
 if [ "$1" = configure ]; then
-    if command -v py3compile >/dev/null 2>&1; then py3compile -p {name}; fi
+    if command -v py3compile >/dev/null 2>&1; then {compiles}; fi
     if command -v pypy3compile >/dev/null 2>&1; then pypy3compile -p {name} || true; fi
 fi
 """
@@ -55,6 +55,11 @@ class Package:
     """Content, by the path below the directory of packages; or by an absolute one."""
     depends: str = "python3"
     conffiles: tuple[str, ...] = ()
+    architecture: str = "all"
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    """What is added to the end of a maintainer script, or all of one that packages don't have by themselves."""
+    compiles: str = "py3compile -p {name}"
+    """How it calls py3compile when it is configured."""
 
 
 def build(package: Package, scratch: Path, archive: Path) -> Path:
@@ -68,8 +73,10 @@ def build(package: Package, scratch: Path, archive: Path) -> Path:
     control.mkdir(parents=True)
     (control / "control").write_text(_CONTROL.format(**vars(package)))
     (control / "conffiles").write_text("".join(f"{path}\n" for path in package.conffiles))
-    for name, script in (("postinst", _POSTINST), ("prerm", _PRERM)):
-        (control / name).write_text(script.format(**vars(package)))
+    words = {**vars(package), "compiles": package.compiles.format(name=package.name)}
+    scripts = {"postinst": _POSTINST.format(**words), "prerm": _PRERM.format(**words)}
+    for name in {**scripts, **package.scripts}:
+        (control / name).write_text(scripts.get(name, "#!/bin/sh\n") + package.scripts.get(name, ""))
         (control / name).chmod(0o755)
     return pack(top, archive)
 

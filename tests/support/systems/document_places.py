@@ -313,7 +313,8 @@ class Debians:
             sid = self._stack.enter_context(sid_chroot(application=False))
             scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pyctrigger-")))
             package = built_pyctrigger("deb", checkout_of(scratch / "checkout"), scratch)
-            shutil.copy2(package, sid.outside("/root"))
+            for each in package.parent.glob("pyctrigger*.deb"):
+                shutil.copy2(each, sid.outside("/root"))
             # As an installed system knows its own name; sudo looks it up.
             sid.outside("/etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n")
             assert sid.run("useradd", "--create-home", "--uid", str(USER_ID), USER).code == 0

@@ -317,8 +317,7 @@ def built_pyctrigger(name: str, checkout: Path, outdir: Path, **surroundings: st
     command = [sys.executable, str(checkout / "ports/build"), name, str(outdir)]
     child = subprocess.run(command, env=environment, capture_output=True, timeout=_SECONDS, check=False)
     assert child.returncode == 0, child.stderr.decode()
-    (path,) = child.stdout.decode().splitlines()
-    return Path(path)
+    return Path(child.stdout.decode().splitlines()[0])
 
 
 def need_tools(kind: type[ManagedRoot]) -> None:

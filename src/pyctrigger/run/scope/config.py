@@ -68,6 +68,14 @@ class Settings(NamedTuple):
     flavours: Mapping[str, FlavourSettings] = {}
 
     @property
+    def compiles_all(self) -> bool:
+        """Whether hooks write the bytecode of level 0 for every source that a package installs."""
+        flavours = self.flavours.values()
+        has_levels = 0 in self.optimize and all(0 in (each.optimize or (0,)) for each in flavours)
+        has_sites = all(each.site_dirs is None for each in flavours)
+        return self.hooks_enabled and self.create_missing and not self.exclude and has_levels and has_sites
+
+    @property
     def has_remote_store(self) -> bool:
         """Whether the store is another machine's."""
         return "://" in self.store_url and not self.store_url.startswith("/")

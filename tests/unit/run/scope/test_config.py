@@ -174,3 +174,27 @@ def test_a_file_that_others_may_change_is_refused(tmp_path: Path, monkeypatch: p
 def test_what_a_source_may_use() -> None:
     """By the kind of failure of one that needs more."""
     assert {"timeout": 7.0, "memory": 8} == Settings(file_timeout=7.0, memory_limit=8).limits
+
+
+#: Values, and whether hooks compile all that a package installs.
+COMPILING: list[tuple[dict[str, Any], bool]] = [
+    ({}, True),
+    ({"optimize": (2, 0)}, True),
+    ({"jobs": 1, "store_url": "local", "invalidation_mode": InvalidationMode.CHECKED_HASH}, True),
+    ({"flavours": {"3.11": FlavourSettings(executable="/opt/python")}}, True),
+    ({"flavours": {"3.11": FlavourSettings(optimize=(0, 1))}}, True),
+    ({"flavours": {"3.11": FlavourSettings(optimize=(1,))}}, False),
+    ({"flavours": {"3.11": FlavourSettings(site_dirs=("/srv",))}}, False),
+    ({"flavours": {"3.11": FlavourSettings(site_dirs=())}}, False),
+    ({"hooks_enabled": False}, False),
+    ({"create_missing": False}, False),
+    ({"exclude": ("*/tests/*",)}, False),
+    ({"optimize": (1, 2)}, False),
+]
+
+
+@pytest.mark.parametrize("row", range(len(COMPILING)))
+def test_whether_hooks_compile_all(row: int) -> None:
+    """What py3compile would: level 0 of each source, wherever Debian's packages put it."""
+    values, expected = COMPILING[row]
+    assert expected is Settings(**values).compiles_all

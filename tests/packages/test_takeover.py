@@ -1,0 +1,282 @@
+"""pyctrigger-takeover in a real Debian sid: py3compile leaves to the trigger what that does, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from debian_chroot import Chroot, copy_of
+from debian_packages import ARCHIVE, DIST_PACKAGES, Package
+from debian_system import OWN, PYPY, Debian, sid_with_packages
+from packages import not_fresh, pycs_below, sources_below
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from command import Outcome
+
+TAKEOVER = "/usr/lib/pyctrigger-takeover"
+SERVING = "/var/lib/pyctrigger/serving"
+PROGRAMS = ("py3compile", "py3clean")
+CALLS = "/tmp/calls"
+#: Of dpkg's output: what nobody should see.
+COMPLAINTS = ("warning", "unable to", "error", "did not run", "left behind", "Traceback")
+
+#: Its postinst runs what was just unpacked, before any trigger, with each Python; both versions have one size and time.
+IMPORTS = '[ "$1" = configure ] || exec py3compile -p early\n'
+IMPORTS += "for python in 3.14 3.15; do python$python -c 'import early; assert early.VALUE == {0}' || exit 1; done\n"
+COMPILES_PRIVATE = "py3compile -p {name}; py3compile -p {name} /usr/lib/private -V 3.14; "
+COMPILES_PRIVATE += "py3compile -p {name} /usr/share/private -V 3.8- -X '.*/left_out'"
+PRIVATE = ("/usr/lib/private", "/usr/share/private")
+MODULES = {f"{place}/pack age/{name}.py": "VALUE = 1\n" for place in PRIVATE for name in ("one", "left_out")}
+PACKAGES = (
+    *OWN,
+    *(
+        Package("early", str(number), {"early.py": f"VALUE = {number}\n"}, scripts={"postinst": IMPORTS.format(number)})
+        for number in (1, 2)
+    ),
+    *(Package("private", version, {"public.py": "", **MODULES}, compiles=COMPILES_PRIVATE) for version in "12"),
+    # All of its modules are private, and its prerm doesn't say so.
+    Package(
+        *("data", "1", {"/usr/share/data/[x].py": "", "/usr/share/data/x.py": ""}),
+        compiles="py3compile -p {name} /usr/share/data",
+    ),
+    Package("arched", "1", {"arched.py": ""}, architecture="amd64", compiles="py3compile -p {name}:amd64"),
+    Package("early", "3", {"early.py": "VALUE = 3\n"}, scripts={"preinst": "exit 1\n"}),
+    Package("versioned", "1", {"/usr/lib/python3.14/dist-packages/versioned.py": ""}),
+)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chroot]:
+    """A Debian without PyPy, whose programs py3compile and py3clean note how they are called."""
+    with sid_with_packages(tmp_path_factory.mktemp("packages"), PACKAGES) as sid:
+        Debian(sid, tmp_path_factory.mktemp("doors")).apt("purge", *PYPY)
+        for name in PROGRAMS:
+            program = sid.outside(f"/usr/bin/{name}")
+            program.rename(sid.outside(f"/srv/{name}"))
+            program.write_text(f'#!/bin/sh\necho "${{0##*/}} $*" >>{CALLS}\nexec /srv/{name} "$@"\n')
+            program.chmod(0o755)
+        yield sid
+
+
+@pytest.fixture(scope="module")
+def taken(bare: Chroot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chroot]:
+    """The same with the takeover, and all packages of ours: installed in one transaction."""
+    with copy_of(bare) as sid:
+        debian = Debian(sid, tmp_path_factory.mktemp("taken"))
+        names = ["demo=1", "stable", "early=1", "private=1", "data", "arched", "python3-six"]
+        silent(debian.apt("install", "pyctrigger-takeover", *names))
+        assert faults(debian) == []
+        yield sid
+
+
+@pytest.fixture
+def debian(taken: Chroot, tmp_path: Path) -> Iterator[Debian]:
+    """Such a system. No call of an original is noted yet."""
+    with copy_of(taken) as sid:
+        debian = Debian(sid, tmp_path)
+        debian.dpkg_trigger()  # a copy's files are others
+        calls(debian)
+        yield debian
+
+
+def silent(outcome: Outcome) -> None:
+    """Nothing of what dpkg said is a complaint."""
+    said = [line for line in (outcome.out + outcome.err).splitlines() if ": downgrading " not in line]
+    assert [] == [line for line in said if any(word in line for word in COMPLAINTS)]
+
+
+def calls(debian: Debian) -> list[str]:
+    """How the originals were called since the last time."""
+    notes = debian.sid.outside(CALLS)
+    found = notes.read_text().splitlines() if notes.exists() else []
+    notes.unlink(missing_ok=True)
+    return found
+
+
+def faults(debian: Debian) -> list[str]:
+    """All that is wrong, private modules and the places of the programs included."""
+    found = debian.judge.faults()
+    target = debian.judge.targets()["py314"]
+    for place in (*PRIVATE, "/usr/share/data"):
+        directory = debian.sid.outside(place)
+        sources = [debian.sid.inside(path) for path in sources_below(directory)]
+        sources = [path for path in sources if b"share/private/pack age/left_out" not in path]
+        found += [f"{place}: {fault}" for fault in not_fresh(target, sources)]
+        if not sources and directory.exists():
+            found.append(f"{place} is left")
+    is_ours = debian.sid.outside(f"{TAKEOVER}/scripts").exists()
+    for name in PROGRAMS:
+        program, original = debian.sid.outside(f"/usr/bin/{name}"), debian.sid.outside(f"{TAKEOVER}/{name}")
+        if ("pyctrigger" in program.read_text()) != is_ours or original.exists() != is_ours:
+            found.append(f"{name} isn't where it belongs")
+        diverted = debian.sid.run("dpkg-divert", "--listpackage", f"/usr/bin/{name}").out.strip()
+        if diverted != ("pyctrigger-takeover" if is_ours else ""):
+            found.append(f"{name} is diverted by {diverted!r}")
+    return found
+
+
+def test_transactions(debian: Debian) -> None:
+    """No Python is started for what packages ask for, nothing is left over, and no postinst runs old code."""
+    debian.apt("purge", "early")
+    calls(debian)
+    for arguments in (
+        ["install", "early=1"],
+        ["install", "early=2", "demo=2"],
+        ["install", "--reinstall", "early=2", "stable", "python3-six"],
+        ["remove", "demo", "arched"],
+        ["install", "demo=1", "arched"],
+        ["purge", "demo", "early", "python3-six"],
+    ):
+        silent(debian.apt(*arguments))
+        assert faults(debian) == [], arguments
+        assert calls(debian) == [], arguments
+
+
+def test_private_modules_are_the_originals(debian: Debian) -> None:
+    """They are compiled while their package is configured, and removed by the script."""
+    for arguments in (["install", "--reinstall", "data", "private=1"], ["install", "private=2"]):
+        silent(debian.apt(*arguments))
+        assert faults(debian) == []
+        asked = calls(debian)
+        assert [call for call in asked if "private" in call] == [
+            "py3compile -p private /usr/lib/private -V 3.14",
+            "py3compile -p private /usr/share/private -V 3.8- -X .*/left_out",
+        ]
+        assert len(asked) == 2 + ("data" in arguments)
+    silent(debian.apt("purge", "data", "private"))
+    assert faults(debian) == []
+    assert calls(debian) == []
+
+
+_CONFIGURATION = "/etc/pyctrigger.toml"
+_CHANGE = f"cp {_CONFIGURATION} /srv; cd /etc; "
+_MEND = f"cp /srv/pyctrigger.toml {_CONFIGURATION}; pyctrigger sweep --unwanted"
+#: What happens to the system, and what puts it right.
+SPOILT: dict[str, tuple[str, str]] = {
+    "hooks": (_CHANGE + "printf '[hooks]\\nenabled = false\\n' >pyctrigger.toml", _MEND),
+    "nothing is added": (_CHANGE + "printf '[defaults]\\ncreate_missing = false\\n' >pyctrigger.toml", _MEND),
+    "another level": (_CHANGE + "sed -i 's/^optimize.*/optimize = [2]/' pyctrigger.toml", _MEND),
+    "unreadable": (_CHANGE + "echo '[defaults' >>pyctrigger.toml", _MEND),
+    "program": ("mv /usr/bin/pyctrigger /srv", "mv /srv/pyctrigger /usr/bin"),
+    "not executable": ("chmod -x /usr/bin/pyctrigger", "chmod +x /usr/bin/pyctrigger"),
+    "application": ("mv /usr/lib/pyctrigger/pyctrigger /srv", "mv /srv/pyctrigger /usr/lib/pyctrigger"),
+    "package": ("dpkg --force-depends --remove pyctrigger", f"dpkg --install {ARCHIVE}/pyctrigger_*_all.deb"),
+    "state": (f"rm {SERVING}", "true"),
+    "modules of one version": (f"dpkg --install {ARCHIVE}/versioned-1.deb", "dpkg --purge versioned"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_what_the_trigger_would_not_compile_is_the_originals(debian: Debian, case: str) -> None:
+    """From the next transaction on; and the trigger's again after that with which it is put right."""
+    spoil, mend = SPOILT[case]
+    assert debian.sid.run("sh", "-c", spoil).code == 0
+    calls(debian)
+
+    debian.dpkg("--install", f"{ARCHIVE}/demo-2.deb")
+
+    assert "py3compile -p demo" in calls(debian)
+    assert [fault for fault in debian.judge.bytecode_faults() if "left over" not in fault] == []
+    assert debian.sid.run("sh", "-c", mend).code == 0
+    debian.dpkg("--install", f"{ARCHIVE}/stable-1.deb")  # its trigger notices
+    calls(debian)
+    silent(debian.dpkg("--install", f"{ARCHIVE}/demo-1.deb"))
+    assert calls(debian) == []
+    assert faults(debian) == []
+
+
+def test_a_defect_of_ours_leaves_nothing_bare(debian: Debian) -> None:
+    """What can't be known without starting Python: the trigger fails, the original compiles, and goes on doing so."""
+    flow = debian.sid.outside("/usr/lib/pyctrigger/pyctrigger/run/flow.py")
+    text = flow.read_text()
+    flow.write_text(text)  # from now on, of this copy, it is a file that can be written in its place
+    debian.dpkg_trigger()
+    flow.write_text("raise RuntimeError\n")
+    for package, expected in (("demo-2", [f"py3compile {DIST_PACKAGES}"]), ("demo-1", ["py3compile -p demo"])):
+        debian.dpkg("--install", f"{ARCHIVE}/{package}.deb")
+        assert expected == calls(debian)[:1]
+        assert debian.judge.bytecode_faults() == []
+    flow.write_text(text)
+    debian.dpkg("--install", f"{ARCHIVE}/stable-1.deb")
+    calls(debian)
+    silent(debian.dpkg("--install", f"{ARCHIVE}/demo-2.deb"))
+    assert (faults(debian), calls(debian)) == ([], [])
+
+
+def test_by_hand_all_calls_are_the_originals(debian: Debian) -> None:
+    """dpkg runs no trigger then; exit codes and texts are the original's."""
+    sid = debian.sid
+    for path in pycs_below(sid.outside(f"{DIST_PACKAGES}/demo")):
+        sid.outside(sid.inside(path).decode()).unlink()
+    assert sid.run("py3compile", "-p", "demo").code == 0
+    assert debian.judge.bytecode_faults() == []
+    for arguments in ([], ["-p"], ["-p", ""], ["-p", "no-such-package"], ["--nonsense"], ["-V", "2.7", "/srv"], ["-h"]):
+        for name in PROGRAMS:
+            ours, theirs = (sid.run(f"{place}/{name}", *arguments) for place in ("/usr/bin", "/srv"))
+            assert (theirs.code, theirs.out, theirs.err) == (ours.code, ours.out, ours.err), (name, arguments)
+
+
+def test_a_transaction_that_is_undone(debian: Debian) -> None:
+    """The prerm has removed the bytecode, no file changes, and the old postinst asks for it."""
+    assert debian.sid.run("dpkg", "--install", f"{ARCHIVE}/early-3.deb").code == 1
+    assert faults(debian) == []
+    assert calls(debian) == []
+
+
+def test_triggers_held_back(debian: Debian) -> None:
+    """`--no-triggers`, and `--configure -a` as after a crash."""
+    debian.dpkg("--no-triggers", "--install", f"{ARCHIVE}/demo-2.deb")
+    assert debian.judge.bytecode_faults() != []
+    silent(debian.dpkg("--configure", "-a"))
+    assert faults(debian) == []
+    debian.dpkg("--unpack", f"{ARCHIVE}/demo-1.deb", f"{ARCHIVE}/early-2.deb")
+    silent(debian.dpkg("--configure", "-a"))
+    assert (faults(debian), calls(debian)) == ([], [])
+
+
+def test_their_package_under_the_diversion(debian: Debian) -> None:
+    """python3-minimal is installed anew: its files are put where the diversion says."""
+    silent(debian.apt("install", "--reinstall", "python3-minimal", "python3-six"))
+    assert faults(debian) == []
+    original = debian.sid.outside(f"{TAKEOVER}/py3compile")
+    assert original.read_text().startswith("#! /usr/bin/python3")
+    assert debian.sid.run("dpkg", "--verify", "python3-minimal", "pyctrigger-takeover").out == ""
+
+    silent(debian.apt("remove", "pyctrigger-takeover"))
+
+    assert faults(debian) == []
+    assert debian.sid.outside("/usr/bin/py3compile").read_text().startswith("#! /usr/bin/python3")
+    assert debian.sid.run("dpkg", "--verify", "python3-minimal").out == ""
+
+
+def test_it_goes(debian: Debian) -> None:
+    """Alone or with pyctrigger, in one transaction with others: the originals are back, and so is what they'd write."""
+    silent(debian.apt("install", "pyctrigger-takeover-", "demo=2", "early=2"))
+    assert faults(debian) == []
+    silent(debian.apt("install", "pyctrigger-takeover"))
+    assert faults(debian) == []
+    silent(debian.apt("install", "pyctrigger-takeover-", "pyctrigger-", "demo=1", "early-", "stable"))
+    assert faults(debian) == []
+    assert not debian.sid.outside(TAKEOVER).exists()
+
+
+def test_a_removal_that_fails_is_undone(debian: Debian) -> None:
+    """The next attempt succeeds; meanwhile each program is one of the two."""
+    real = debian.sid.outside("/usr/bin/dpkg-divert")
+    real.rename(debian.sid.outside("/srv/dpkg-divert"))
+    real.write_text('#!/bin/sh\ncase "$*" in *--remove*py3clean) exit 2 ;; esac\nexec /srv/dpkg-divert "$@"\n')
+    real.chmod(0o755)
+
+    assert debian.sid.run("dpkg", "--remove", "pyctrigger-takeover").code == 1
+
+    assert faults(debian) == []
+    real.write_text('#!/bin/sh\ncase "$*" in *--add*py3clean) exit 2 ;; esac\nexec /srv/dpkg-divert "$@"\n')
+    debian.dpkg("--remove", "pyctrigger-takeover")
+    assert debian.sid.run("apt-get", "-q", "-y", "install", "pyctrigger-takeover").code != 0
+    assert [debian.sid.run(name, "--version").code for name in PROGRAMS] == [0, 0]
+    debian.dpkg("--remove", "pyctrigger-takeover")  # never configured
+    assert faults(debian) == []
