@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from debian_chroot import Chroot, copy_of
-from debian_packages import ARCHIVE, DIST_PACKAGES, Package
+from debian_packages import ARCHIVE, DIST_PACKAGES, Package, with_version
 from debian_system import OWN, PYPY, Debian, sid_with_packages
 from packages import not_fresh, pycs_below, sources_below
 
@@ -31,6 +34,8 @@ COMPILES_PRIVATE = "py3compile -p {name}; py3compile -p {name} /usr/lib/private 
 COMPILES_PRIVATE += "py3compile -p {name} /usr/share/private -V 3.8- -X '.*/left_out'"
 PRIVATE = ("/usr/lib/private", "/usr/share/private")
 MODULES = {f"{place}/pack age/{name}.py": "VALUE = 1\n" for place in PRIVATE for name in ("one", "left_out")}
+#: Of its modules one isn't to be compiled at all, and one not for 3.15.
+ASKED = f"file|-|{DIST_PACKAGES}/asking/a.py\nre|3.15-|{DIST_PACKAGES}/asking|b\n"
 PACKAGES = (
     *OWN,
     *(
@@ -45,6 +50,8 @@ PACKAGES = (
     ),
     Package("arched", "1", {"arched.py": ""}, architecture="amd64", compiles="py3compile -p {name}:amd64"),
     Package("early", "3", {"early.py": "VALUE = 3\n"}, scripts={"preinst": "exit 1\n"}),
+    Package("asking", "1", {"asking/a.py": "", "asking/b.py": "", "/usr/share/python3/bcep/asking": ASKED}),
+    Package("killer", "1", {"killer.py": ""}, scripts={"preinst": "kill -KILL $PPID\n"}),
     Package("versioned", "1", {"/usr/lib/python3.14/dist-packages/versioned.py": ""}),
 )
 
@@ -182,11 +189,10 @@ def test_what_the_trigger_would_not_compile_is_the_originals(debian: Debian, cas
     assert "py3compile -p demo" in calls(debian)
     assert [fault for fault in debian.judge.bytecode_faults() if "left over" not in fault] == []
     assert debian.sid.run("sh", "-c", mend).code == 0
-    debian.dpkg("--install", f"{ARCHIVE}/stable-1.deb")  # its trigger notices
+    debian.dpkg_trigger()  # as the next transaction's, it notices
     calls(debian)
     silent(debian.dpkg("--install", f"{ARCHIVE}/demo-1.deb"))
-    assert calls(debian) == []
-    assert faults(debian) == []
+    assert (faults(debian), calls(debian)) == ([], [])
 
 
 def test_a_defect_of_ours_leaves_nothing_bare(debian: Debian) -> None:
@@ -218,6 +224,18 @@ def test_by_hand_all_calls_are_the_originals(debian: Debian) -> None:
         for name in PROGRAMS:
             ours, theirs = (sid.run(f"{place}/{name}", *arguments) for place in ("/usr/bin", "/srv"))
             assert (theirs.code, theirs.out, theirs.err) == (ours.code, ours.out, ours.err), (name, arguments)
+
+
+def test_what_is_not_to_be_compiled(debian: Debian) -> None:
+    """The trigger leaves out the same as the original."""
+    debian.dpkg("--install", f"{ARCHIVE}/asking-1.deb")
+    assert calls(debian) == []
+    directory = debian.judge.site / "asking/__pycache__"
+    assert ["b.cpython-314.pyc"] == os.listdir(directory)
+    assert debian.sid.run("py3clean", "-p", "asking").code == 0
+    assert not directory.exists()
+    assert debian.sid.run("py3compile", "-p", "asking").code == 0
+    assert ["b.cpython-314.pyc"] == os.listdir(directory)
 
 
 def test_a_transaction_that_is_undone(debian: Debian) -> None:
@@ -253,15 +271,83 @@ def test_their_package_under_the_diversion(debian: Debian) -> None:
     assert debian.sid.run("dpkg", "--verify", "python3-minimal").out == ""
 
 
+@contextmanager
+def always_there(debian: Debian) -> Iterator[None]:
+    """At each moment there is a program in each place, and it can be run."""
+    places = [debian.sid.outside(f"/usr/bin/{name}") for name in PROGRAMS]
+    missed: set[Path] = set()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            missed.update(path for path in places if not os.access(path, os.X_OK))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+    assert missed == set()
+
+
 def test_it_goes(debian: Debian) -> None:
     """Alone or with pyctrigger, in one transaction with others: the originals are back, and so is what they'd write."""
-    silent(debian.apt("install", "pyctrigger-takeover-", "demo=2", "early=2"))
-    assert faults(debian) == []
-    silent(debian.apt("install", "pyctrigger-takeover"))
-    assert faults(debian) == []
-    silent(debian.apt("install", "pyctrigger-takeover-", "pyctrigger-", "demo=1", "early-", "stable"))
+    with always_there(debian):
+        silent(debian.apt("install", "pyctrigger-takeover-", "demo=2", "early=2"))
+        assert faults(debian) == []
+        silent(debian.apt("install", "pyctrigger-takeover"))
+        assert faults(debian) == []
+        silent(debian.apt("install", "pyctrigger-takeover-", "pyctrigger-", "demo=1", "early-", "stable"))
     assert faults(debian) == []
     assert not debian.sid.outside(TAKEOVER).exists()
+
+
+def test_both_are_upgraded_among_others(debian: Debian, tmp_path: Path) -> None:
+    """One transaction; what is configured meanwhile is compiled by whoever is ready, and the next is the trigger's."""
+    built = sorted(debian.archive.glob("pyctrigger*_all.deb"))
+    newer = [with_version(path, "99", tmp_path, debian.archive) for path in built]
+    with always_there(debian):
+        silent(debian.apt("install", *(f"{ARCHIVE}/{path.name}" for path in newer), "demo=2", "early=2"))
+    assert [debian.status(name) for name in ("pyctrigger", "pyctrigger-takeover")] == ["installed"] * 2
+    assert faults(debian) == []
+    calls(debian)
+    silent(debian.apt("install", "demo=1"))
+    assert (faults(debian), calls(debian)) == ([], [])
+
+
+def test_an_interpreter_goes_and_comes(debian: Debian) -> None:
+    """Its bytecode goes with it; when it is back all is compiled, and what is installed meanwhile is the trigger's."""
+    packages = ["python3.15", "libpython3.15-stdlib", "python3.15-minimal", "libpython3.15-minimal"]
+    silent(debian.apt("purge", *packages, "early"))
+    assert faults(debian) == []
+    calls(debian)
+    silent(debian.apt("install", "demo=2"))
+    assert (faults(debian), calls(debian)) == ([], [])
+    silent(debian.apt("install", *packages, "demo=1"))
+    assert "py315" in debian.judge.targets()
+    assert faults(debian) == []
+
+
+def test_dpkg_is_killed(debian: Debian) -> None:
+    """While packages are unpacked; `--configure -a` finishes."""
+    names = [f"{ARCHIVE}/{name}.deb" for name in ("demo-2", "early-2", "killer-1")]
+    assert debian.sid.run("dpkg", "--install", *names).code not in (0, 1)
+    debian.dpkg("--configure", "-a")
+    debian.dpkg("--purge", "--force-remove-reinstreq", "killer")
+    assert (faults(debian), calls(debian)) == ([], [])
+
+
+def test_links_are_not_followed(debian: Debian) -> None:
+    """py3clean removes what lies in a `__pycache__`, and nothing that a link leads to."""
+    other, place = debian.sid.outside("/srv/other"), debian.sid.outside("/usr/share/data/__pycache__")
+    place.rename(other)
+    place.symlink_to("/srv/other")
+    before = sorted(os.listdir(other))
+    assert debian.sid.run("py3clean", "-p", "data").code == 0
+    assert before == sorted(os.listdir(other))
+    assert before != []
 
 
 def test_a_removal_that_fails_is_undone(debian: Debian) -> None:

@@ -99,6 +99,8 @@ def with_version(package: Path, version: str, scratch: Path, archive: Path) -> P
     _dpkg_deb("--raw-extract", str(package), str(top))
     control = top / "DEBIAN/control"
     lines = control.read_text().splitlines()
+    (before,) = (line.partition(": ")[2] for line in lines if line.startswith("Version:"))
+    lines = [line.replace(f"(= {before})", f"(= {version})") for line in lines]
     control.write_text(
         "".join(f"Version: {version}\n" if line.startswith("Version:") else f"{line}\n" for line in lines)
     )
