@@ -79,7 +79,8 @@ def _filled(checkout: Path, platform: Platform, name: str, **words: str) -> str:
         "VERSION": version_of(checkout),
         "PROGRAM": platform.launcher,
         "APPLICATION": platform.application,
-        "IDENTITY": f"/usr/bin/stat -L -c '%n %a %i %s %Y %Z' {' '.join(looked_at)} 2>&1",
+        # With nanoseconds: two edits within a second may leave the same size.
+        "IDENTITY": f"LC_ALL=C TZ=UTC0 /usr/bin/stat -L -c '%n %a %i %s %y %z' {' '.join(looked_at)} 2>&1",
     }
     return fill_in(checkout / "ports/debian" / name, {**known, **words})
 
