@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,7 +14,9 @@ import pytest
 from debian_chroot import Chroot, copy_of
 from debian_packages import ARCHIVE, DIST_PACKAGES, Package, with_version
 from debian_system import OWN, PYPY, Debian, sid_with_packages
+from environment import CHECKOUT
 from packages import not_fresh, pycs_below, sources_below
+from trixie import PAYLOADS, trixie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +38,7 @@ COMPILES_PRIVATE = "py3compile -p {name}; py3compile -p {name} /usr/lib/private 
 COMPILES_PRIVATE += "py3compile -p {name} /usr/share/private -V 3.8- -X '.*/left_out'"
 PRIVATE = ("/usr/lib/private", "/usr/share/private")
 MODULES = {f"{place}/pack age/{name}.py": "VALUE = 1\n" for place in PRIVATE for name in ("one", "left_out")}
+BCEP = "/usr/share/python3/bcep"
 #: Of its modules one isn't to be compiled at all, and one not for 3.15.
 ASKED = f"file|-|{DIST_PACKAGES}/asking/a.py\nre|3.15-|{DIST_PACKAGES}/asking|b\n"
 PACKAGES = (
@@ -50,7 +55,8 @@ PACKAGES = (
     ),
     Package("arched", "1", {"arched.py": ""}, architecture="amd64", compiles="py3compile -p {name}:amd64"),
     Package("early", "3", {"early.py": "VALUE = 3\n"}, scripts={"preinst": "exit 1\n"}),
-    Package("asking", "1", {"asking/a.py": "", "asking/b.py": "", "/usr/share/python3/bcep/asking": ASKED}),
+    Package("asking", "1", {"asking/a.py": "", "asking/b.py": "", f"{BCEP}/asking": ASKED}),
+    Package("wrong", "1", {"wrong.py": "x = (\n", "right.py": ""}),
     Package("killer", "1", {"killer.py": ""}, scripts={"preinst": "kill -KILL $PPID\n"}),
     Package("versioned", "1", {"/usr/lib/python3.14/dist-packages/versioned.py": ""}),
 )
@@ -238,6 +244,15 @@ def test_what_is_not_to_be_compiled(debian: Debian) -> None:
     assert ["b.cpython-314.pyc"] == os.listdir(directory)
 
 
+def test_a_source_that_does_not_compile(debian: Debian) -> None:
+    """It fails no package, which is the one difference; the trigger says so, and `verify` counts it."""
+    installed = debian.dpkg("--install", f"{ARCHIVE}/wrong-1.deb")
+    assert (calls(debian), debian.status("wrong"), debian.status()) == ([], "installed", "installed")
+    assert f"{DIST_PACKAGES}/wrong.py" in installed.out + installed.err
+    assert "1 known not to compile" in debian.sid.run("pyctrigger", "verify", "--python", "3.14").out
+    assert debian.sid.run("py3compile", DIST_PACKAGES).code == 1
+
+
 def test_a_transaction_that_is_undone(debian: Debian) -> None:
     """The prerm has removed the bytecode, no file changes, and the old postinst asks for it."""
     assert debian.sid.run("dpkg", "--install", f"{ARCHIVE}/early-3.deb").code == 1
@@ -366,3 +381,33 @@ def test_a_removal_that_fails_is_undone(debian: Debian) -> None:
     assert [debian.sid.run(name, "--version").code for name in PROGRAMS] == [0, 0]
     debian.dpkg("--remove", "pyctrigger-takeover")  # never configured
     assert faults(debian) == []
+
+
+def test_debian_13() -> None:
+    """Real packages, some of whose modules aren't to be compiled: the same bytecode as without us, before and after."""
+    with trixie() as system:
+        site = system.outside(DIST_PACKAGES)
+
+        def found() -> set[bytes]:
+            return {system.inside(path) for path in pycs_below(site)}
+
+        def do(*command: str) -> None:
+            outcome = system.run(*command)
+            assert outcome.code == 0, outcome.err
+            silent(outcome)
+
+        build = [sys.executable, str(CHECKOUT / "ports/build"), "deb", str(system.outside("/srv"))]
+        built = subprocess.run(build, capture_output=True, check=True, text=True).stdout.split()
+        system.outside(BCEP).mkdir(exist_ok=True)  # python3-jinja2's own file there is about old Pythons
+        system.outside(f"{BCEP}/another").write_text(f"re|3.13-|{DIST_PACKAGES}|jinja2/(nodes|parser)\n")
+        do("apt-get", "-q", "-y", "install", *PAYLOADS)
+        plain = found()
+        assert len(sources_below(site)) > len(plain) > 0
+        assert system.run("apt-get", "-q", "-y", "purge", *PAYLOADS).code == 0
+        do("dpkg", "--install", *(f"/srv/{os.path.basename(path)}" for path in built))
+        for arguments in (["install"], ["install", "--reinstall"]):
+            do("apt-get", "-q", "-y", *arguments, *PAYLOADS)
+            assert plain == found()
+        do("dpkg", "--purge", "pyctrigger-takeover", "pyctrigger")
+        assert plain == found()
+        assert system.run("dpkg", "--verify", "python3-minimal").out == ""
