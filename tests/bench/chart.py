@@ -102,7 +102,8 @@ def read_sizes(page: str) -> tuple[list[str], list[tuple[int, list[float]]]]:
     heading = _HEADING.search(page)
     names = [each.removeprefix("cold, ") for each in heading[1].strip(" |").split(" | ")] if heading else []
     found = []
-    for match in _SIZE.finditer(page[heading.end() if heading else 0 :]):
+    table = page[heading.end() :].partition("\n\n")[0] if heading else ""  # others have rows that look alike
+    for match in _SIZE.finditer(table):
         count = int(match["sources"].replace(",", ""))
         # The last of them is the idle run.
         seconds = [_seconds(cell) for cell in match["cold"].strip(" |").split(" | ")][: len(names)]

@@ -193,7 +193,7 @@ gc.disable()
 tree, manifest, tag, notes = sys.argv[1:]
 known, settled = sqlite3.connect(manifest), sqlite3.connect(notes)
 RECORDS = "select name, source, pyc, header from pycs where directory = ?"
-PACK = struct.Struct("<5Q").pack
+PACK, NO_RECORD = struct.Struct("<5Q").pack, ("", "", b"")
 
 def stamp(status):
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
@@ -218,16 +218,17 @@ def notes_below(path, directory):
         records = {name: (source, pyc, header) for name, source, pyc, header in rows}
         for name in sources:
             pyc = name[:-3] + tag
-            source, own, header = records[pyc.encode()]
+            source, own, header = records.get(pyc.encode(), NO_RECORD)
             status, its = stamp(os.lstat(name, dir_fd=directory)), stamp(os.lstat(pyc, dir_fd=cache))
-            due = struct.pack("<II", status[3] // 1000000000, status[2])
-            if pyc not in there or "%d:%d:%d:%d:%d" % status != source or "%d:%d:%d:%d:%d" % its != own:
-                sys.exit(1)
-            if header[8:] != due:
-                sys.exit(1)
+            if not own or pyc not in there or "%d:%d:%d:%d:%d" % status != source or "%d:%d:%d:%d:%d" % its != own:
+                seen = None  # it doesn't compile, or was too young
+                break
+            if header[8:] != struct.pack("<II", status[3] // 1000000000, status[2]):
+                sys.exit(2)
             seen += PACK(*status), PACK(*its)
         os.close(cache)
-    yield path, "/".join(below), "/".join(sources), b"".join(seen)
+    if seen:
+        yield path, "/".join(below), "/".join(sources), b"".join(seen)
     for name in below:
         place = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
         yield from notes_below(path + "/" + name, place)

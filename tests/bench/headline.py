@@ -6,9 +6,11 @@ all that it started, or that of the parent alone, which leaves its workers out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -257,7 +259,11 @@ def _many(bench: Bench, _corpus: str, rounds: int) -> Iterator[Row]:
         (manifest,) = first.glob("*/manifest.sqlite")
         tag = next(grown.tree.rglob("*.pyc")).name.split(".", 1)[1]
         python = os.path.realpath(sys.executable)
-        return timed(floor.second(python, str(grown.tree), str(manifest), f".{tag}", str(notes)))
+        sample = timed(floor.second(python, str(grown.tree), str(manifest), f".{tag}", str(notes)))
+        with contextlib.closing(sqlite3.connect(notes)) as database:
+            ((count,),) = database.execute("select count(*) from settled where sources != ''")
+        assert count > 0.9 * len({path.parent for path in sources(grown.tree)})
+        return sample
 
     *pair, needed = in_turn(rounds, second, lambda: timed(command), least)
     for of in ("seconds", "processor"):

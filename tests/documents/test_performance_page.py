@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from chart import Row, draw, read_rows
+from chart import Row, draw, draw_sizes, read_rows, read_sizes
 from documents import DOCS
 
 PAGE = (DOCS / "performance.md").read_text(encoding="utf-8")
@@ -33,6 +33,16 @@ def test_chart_has_a_title_and_every_row_in_seconds() -> None:
     for row in rows:
         assert f">pyctrigger {row.ours:.3g} s<" in CHART
         assert f">{row.peer} {row.theirs:.3g} s<" in CHART
+
+
+def test_chart_of_lanes_is_that_of_the_table() -> None:
+    """Every size and every number of lanes, and no row of the tables below it. If this fails: as above."""
+    names, sizes = read_sizes(PAGE)
+
+    assert ["1 lane", "2 lanes", "4 lanes"] == names
+    assert [1000, 4000, 12_000, 40_000, 120_000] == [count for count, _ in sizes]
+    assert {len(names)} == {len(speeds) for _, speeds in sizes}
+    assert draw_sizes(names, sizes) == (DOCS / "performance-lanes.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
