@@ -23,6 +23,7 @@ from pyctrigger.store.push import Push
 from pyctrigger.store.remote.asking import RemoteSettings
 from pyctrigger.store.remote.writing import RemoteWriter
 from pyctrigger.store.signing import SigningKey, public_text
+from stored_sources import STORED
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
     from command import Outcome
 
+#: What the trees have that are filled from such a store, and how many sources that is.
+SOURCES = {**bulk(), **STORED, "q/__init__.py": ""}
+COUNT = len(SOURCES)
+#: What a run says of a store that it stopped asking.
+REST = "what it had not given was compiled"
 #: What nginx serves: files, which it also takes.
 _FILES = """
     client_max_body_size 0;
@@ -42,6 +48,16 @@ _FILES = """
         location / {{ dav_methods PUT; create_full_put_path on; }}
     }}
 """
+
+
+def counts(outcome: Outcome) -> tuple[int, int, int]:
+    """Its exit code, how many were compiled, and how many came from the store."""
+    return outcome.code, outcome.counts["compiled"], outcome.counts["stored"]
+
+
+def said(outcome: Outcome) -> list[str]:
+    """All its notices."""
+    return [*outcome.document["notices"], *outcome.run["notices"]]
 
 
 def tool(name: str) -> str:

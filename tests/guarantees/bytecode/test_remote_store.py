@@ -23,24 +23,32 @@ from confinement import NOBODY
 from conftest import absent
 from dask_cluster import node_environment, node_python
 from interpreters import find_interpreters, one_per_flavour
-from large_trees import bulk
 from local_servers import free_port
 from packages import write_tree
 from pyctrigger.namespaces import FREE_IDS
 from pyctrigger.store.container import SMALLEST_CONTAINER
 from pyctrigger.store.signing import SigningKey, public_text
-from store_servers import Fleet, Nginx, Redis, content_of, fleet, running, talker, tool
-from stored_sources import STORED
+from store_servers import (
+    COUNT,
+    REST,
+    SOURCES,
+    Fleet,
+    Nginx,
+    Redis,
+    content_of,
+    counts,
+    fleet,
+    running,
+    said,
+    talker,
+    tool,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from command import Outcome
     from interpreters import Interpreter
 
-SOURCES = {**bulk(), **STORED, "q/__init__.py": ""}
-COUNT = len(SOURCES)
-REST = "what it had not given was compiled"
 SECRET = "wachtwoord-4711"
 
 
@@ -57,16 +65,6 @@ def redis(built: Fleet, tmp_path: Path) -> Iterator[Redis]:
     with running(Redis(tmp_path / "redis")) as server:
         built.push(server.url)
         yield server
-
-
-def counts(outcome: Outcome) -> tuple[int, int, int]:
-    """Its exit code, how many were compiled, and how many came from the store."""
-    return outcome.code, outcome.counts["compiled"], outcome.counts["stored"]
-
-
-def said(outcome: Outcome) -> list[str]:
-    """All its notices."""
-    return [*outcome.document["notices"], *outcome.run["notices"]]
 
 
 #: A server, and options of the run.

@@ -18,6 +18,7 @@ from confinement import NOBODY, command_for
 from conftest import absent
 from packages import pycs_below, write_tree
 from pyctrigger.store.local import open_local
+from store_servers import counts
 from stored_sources import STORED
 
 if TYPE_CHECKING:
@@ -57,11 +58,6 @@ def places(pyctrigger: Command, newest: Interpreter) -> Iterator[Places]:
     """For one test."""
     with public_directory() as top:
         yield Places(pyctrigger, newest, top)
-
-
-def counts(outcome: Outcome) -> tuple[int, int, int]:
-    """Its exit code, how many were compiled, and how many came from the store."""
-    return outcome.code, outcome.counts["compiled"], outcome.counts["stored"]
 
 
 def by_prefix(places: Places) -> list[str]:

@@ -19,21 +19,31 @@ from children import public_directory
 from command import Command
 from conftest import absent
 from environment import CHECKOUT
-from large_trees import bulk
 from pyctrigger.namespaces import FREE_IDS
 from pyctrigger.store.remote.by_http import CONNECTIONS
-from store_servers import CUT, Fleet, Nginx, Redis, content_of, running, speaking_http, talker, tool
+from store_servers import (
+    COUNT,
+    CUT,
+    REST,
+    SOURCES,
+    Fleet,
+    Nginx,
+    Redis,
+    content_of,
+    counts,
+    running,
+    said,
+    speaking_http,
+    talker,
+    tool,
+)
 from stored_sources import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from command import Outcome
     from interpreters import Interpreter
 
-SOURCES = {**bulk(), **STORED, "q/__init__.py": ""}
-COUNT = len(SOURCES)
-REST = "what it had not given was compiled"
 SLOW = "it took longer than it saved by `timeout` seconds"
 
 
@@ -42,16 +52,6 @@ def built(newest: Interpreter) -> Iterator[Fleet]:
     """A store that one machine has filled, to be pushed; and trees of the same sources."""
     with public_directory() as top:
         yield Fleet(Command(top / "state"), newest.path, top, SOURCES)
-
-
-def counts(outcome: Outcome) -> tuple[int, int, int]:
-    """Its exit code, how many were compiled, and how many came from the store."""
-    return outcome.code, outcome.counts["compiled"], outcome.counts["stored"]
-
-
-def said(outcome: Outcome) -> list[str]:
-    """All its notices."""
-    return [*outcome.document["notices"], *outcome.run["notices"]]
 
 
 def bodies(tree: Path) -> dict[str, bytes]:
