@@ -21,7 +21,7 @@ T = TypeVar("T")
 #: Bytes. No real source comes near it; one that did would exhaust a worker (a million statements take 2.4 GB).
 LARGEST_SOURCE = 64 << 20
 #: Bytes. A pyc of this size may belong to any source: one of 840 bytes can have one of 983,963.
-USUAL_PYC = 1 << 20
+_USUAL_PYC = 1 << 20
 #: Bytes of pyc that are allowed for each byte of source, above that.
 _PYC_BYTES_PER_SOURCE_BYTE = 1500
 #: Bytes. Twice the largest source: only small sources that fold constants have a higher ratio.
@@ -68,7 +68,7 @@ class PycDigest(NamedTuple):
 
 def largest_pyc(source_size: int) -> int:
     """Returns the most bytes that the pyc of a source may have; a larger one is corrupt, and isn't read."""
-    return min(max(USUAL_PYC, _PYC_BYTES_PER_SOURCE_BYTE * source_size), _LARGEST_PYC)
+    return min(max(_USUAL_PYC, _PYC_BYTES_PER_SOURCE_BYTE * source_size), _LARGEST_PYC)
 
 
 def read_source(tree: Tree, relative: str, name: str) -> SourceText:
@@ -77,30 +77,20 @@ def read_source(tree: Tree, relative: str, name: str) -> SourceText:
     The status before and after must agree, or it is read again: an edit between read and stat gives old code the new
     mtime, which is stale for ever. Raises SourceRefused and OSError.
     """
+
+    def read(descriptor: int, status: os.stat_result, when: int) -> SourceText | None:
+        data = _read_all(descriptor, status.st_size)
+        if data is None:
+            return None
+        return SourceText(data, status, when, SourceRights(status, access_list(descriptor, status), directory))
+
     opened = tree.entered(relative)
     with opened if opened.identity is None else ReadingAs(opened):
         for _ in range(_TRIES):
-            text = _read_text(*_open_source(tree, relative, name))
-            if text is not None:
+            descriptor, directory = _open_source(tree, relative, name)
+            if text := _read_still(descriptor, LARGEST_SOURCE, read):
                 return text
     raise SourceRefused(_CHANGES_MEANWHILE)
-
-
-def _read_text(descriptor: int, directory: str) -> SourceText | None:
-    """Read an open source, and close it. Returns None if it changed meanwhile."""
-    # What `_read_still` does, in one piece: a run reads all sources.
-    try:
-        when = time.time_ns()
-        status = regular_status(descriptor)
-        if status.st_size > LARGEST_SOURCE:
-            raise SourceRefused(_too_large(LARGEST_SOURCE))
-        data = _read_all(descriptor, status.st_size)
-        acl = access_list(descriptor, status)
-        if data is None or stamp_of(os.fstat(descriptor)) != stamp_of(status):
-            return None
-        return SourceText(data, status, when, SourceRights(status, acl, directory))
-    finally:
-        os.close(descriptor)
 
 
 def read_pyc(tree: Tree, relative: str, name: str, source_size: int) -> tuple[bytes, os.stat_result]:
@@ -149,15 +139,11 @@ def _read_still(descriptor: int, largest: int, read: Callable[[int, os.stat_resu
         when = time.time_ns()
         before = regular_status(descriptor)
         if before.st_size > largest:
-            raise SourceRefused(_too_large(largest))
+            raise SourceRefused(f"larger than {largest >> 20} MiB")
         found = read(descriptor, before, when)
         return found if is_unchanged(before, os.fstat(descriptor)) else None
     finally:
         os.close(descriptor)
-
-
-def _too_large(largest: int) -> str:
-    return f"larger than {largest >> 20} MiB"
 
 
 def source_status(tree: Tree, relative: str, name: str) -> os.stat_result:

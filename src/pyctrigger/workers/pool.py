@@ -183,15 +183,11 @@ class Pool:
                 yield job, self._unless_slow(UNTRIED)
 
     def _count_time(self, seconds: float) -> None:
-        """Count a source's time."""
+        """Count a source's time. If that reduces the limit, restart all workers, so that it applies to queued jobs."""
         if self._allowance.spend(seconds):
-            self._restart()
-
-    def _restart(self) -> None:
-        """Restart all workers: the limit was reduced, and applies to queued jobs."""
-        for worker in self._workers:
-            worker.retiring = True  # so that no job is blamed for its end
-            worker.kill()
+            for worker in self._workers:
+                worker.retiring = True  # so that no job is blamed for its end
+                worker.kill()
 
     def ask(self, job: Job) -> Answer:
         """Send one job, and wait for its answer. Raises InterpreterError."""
@@ -362,8 +358,7 @@ class Pool:
             self._remove_worker(worker)
             if reply.kind == "memory":
                 return _lost_to_memory(reply.name, worker.limits)
-        if self._allowance.spend(spent):
-            self._restart()
+        self._count_time(spent)
         return reply
 
     def _handle_loss(self, worker: Worker) -> Iterator[tuple[Job, Answer]]:

@@ -12,7 +12,7 @@ from ...outcome.outcome import LASTING_KINDS, Failure, Untried
 from ...pyc.header import Verdict
 from ...state.records.record import identity_at, shortened, whole_digest_of
 from ...tree.layout import Place
-from ...tree.source import USUAL_PYC, SourceRefused, largest_pyc
+from ...tree.source import SourceRefused, largest_pyc
 from ...workers import wire
 from ...workers.pool import SLOW, Answer, Apart, Lost, Result
 from ...workers.worker import Job
@@ -265,15 +265,15 @@ class Compilation:
             return None
         whole = whole_digest_of(text.data)
         source = SourceRead(place, stale, path, text, shortened(whole), whole)
-        return None if self._is_known(source, path) else source
+        return None if self._is_known(source) else source
 
-    def _is_known(self, source: SourceRead, path: str) -> bool:
+    def _is_known(self, source: SourceRead) -> bool:
         """Whether this very source is known not to compile. Records it if only its times have changed."""
-        known = self._knowledge.failure_of(path, source.digest)
+        known = self._knowledge.failure_of(source.path, source.digest)
         if known is None or self._wanted.trust_nothing:
             return False
         self._learn_failure(source, known.kind, known.message, known.tried_with)
-        self._results.uncompilable(path)
+        self._results.uncompilable(source.path)
         self._writer.remove_code(source, known.kind)
         return True
 
@@ -304,8 +304,8 @@ class Compilation:
         """Returns why the code of a source can't be written, as the kind of a failure and its message, or None."""
         if len(code.levels) != len(source.stale.levels):
             return "crash", "the worker's answer is incomplete"
-        largest = max([len(level.body) for level in code.levels], default=0) + self._wanted.header.size
-        if largest > USUAL_PYC and largest > largest_pyc(len(source.text.data)):  # it would be judged corrupt
+        size = max([len(level.body) for level in code.levels], default=0) + self._wanted.header.size
+        if size > largest_pyc(len(source.text.data)):  # it would be judged corrupt
             return "unmarshallable", "its bytecode is too large to be read back"
         return None
 

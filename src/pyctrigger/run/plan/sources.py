@@ -16,9 +16,10 @@ from .knowledge import PlannedSite
 from .steps import AT_ONCE, DOUBTS, LevelState, Stale, Step, all_missing
 from .unchanged import Snapshot
 from .verdicts import Judge
+from .wanted import BCEP
 
-#: Why a source that is named in `/usr/share/python3/bcep` is skipped.
-LEFT_OUT = "a package of this system asks not to compile it (/usr/share/python3/bcep)"
+#: Why a source that is named there is skipped.
+LEFT_OUT = f"a package of this system asks not to compile it ({BCEP})"
 _UINT32 = 0xFFFFFFFF
 #: Characters, of four bytes at most. With a shorter name every pyc's name has room.
 _SHORT_NAME = 50
@@ -160,9 +161,10 @@ class SourceJudge:
         return left
 
     def _reason_to_exclude(self, relative: str, name: str) -> str | None:
-        if self._excluded and self._excluded.match(self._layout.describe_source(relative, name)):
+        path = self._layout.describe_source(relative, name)
+        if self._excluded and self._excluded.match(path):
             return "excluded"
-        if self._is_left_out and self._is_left_out(self._layout.describe_source(relative, name)):
+        if self._is_left_out and self._is_left_out(path):
             return LEFT_OUT
         if self._is_library:
             # Hooks don't need it.

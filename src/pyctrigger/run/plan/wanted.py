@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ...packages.bcep import Exclusion
 
 EVERY_LEVEL = (0, 1, 2)
-#: `packages.bcep.BCEP`, which is imported only where it exists.
-_BCEP = "/usr/share/python3/bcep"
+#: Where Debian's packages say what they ask not to compile; what reads it is imported only where it exists.
+BCEP = "/usr/share/python3/bcep"
 #: Raise it with the rules for what a directory needs, between two versions.
 _RULES = 3
 
@@ -151,7 +151,7 @@ def wanted_bytecode(target: Target, request: Request, settings: Settings, writer
 
 def _left_out(target: Target, root: str | None) -> tuple[Exclusion, ...]:
     """Returns what packages of this system, or of a root, ask not to compile."""
-    if root is None and not os.path.isdir(_BCEP):
+    if root is None and not os.path.isdir(BCEP):
         return ()
     from ...packages.bcep import read_exclusions  # few systems have any
     from ..scope.root_files import files_of
