@@ -191,6 +191,17 @@ def speaking_http(answer: Callable[[str], bytes]) -> Callable[[socket.socket], N
     return talk
 
 
+def heard(connection: socket.socket) -> bytes:
+    """What is said first on a connection.
+
+    Raises ConnectionAbortedError where nothing is: of the connections that are opened side by side, those whose request
+    isn't written yet are given up once another one failed.
+    """
+    if data := connection.recv(1 << 16):
+        return data
+    raise ConnectionAbortedError("given up before anything was said")
+
+
 #: What such an answer ends with if the connection does, too.
 CUT = b"--and here it ends"
 
