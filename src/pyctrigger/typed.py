@@ -10,11 +10,11 @@ class has its own constructor only once it has made many tuples. Most make few o
 
 from __future__ import annotations
 
-__all__ = ["TYPE_CHECKING", "Any", "ClassVar", "NamedTuple", "NoReturn", "TextIO", "TypeVar", "Union"]
+__all__ = ["TYPE_CHECKING", "Any", "ClassVar", "NamedTuple", "NoReturn", "Optional", "TextIO", "TypeVar", "Union"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, ClassVar, NamedTuple, NoReturn, TextIO, TypeVar, Union
+    from typing import Any, ClassVar, NamedTuple, NoReturn, Optional, TextIO, TypeVar, Union
 else:
     from collections import _tuplegetter
 
@@ -24,7 +24,7 @@ else:
 
         __getitem__ = __call__
 
-    Any = ClassVar = NoReturn = TextIO = TypeVar = Union = _Unread()
+    Any = ClassVar = NoReturn = Optional = TextIO = TypeVar = Union = _Unread()
 
     #: Tuples, after which a constructor of the class's own is worth what it costs: it takes a third of the time.
     _MANY = 100

@@ -192,8 +192,8 @@ import gc, os, sqlite3, struct, sys
 gc.disable()
 tree, manifest, tag, notes = sys.argv[1:]
 known, settled = sqlite3.connect(manifest), sqlite3.connect(notes)
-RECORDS = "select name, source, pyc, header from pycs where directory = ?"
-PACK, NO_RECORD = struct.Struct("<5Q").pack, ("", "", b"")
+RECORDS = "select names, records from blocks where directory = ?"
+PACK, RECORD, NO_RECORD = struct.Struct("<5Q").pack, struct.Struct("<40s20s40s20s17pqH"), (b"",) * 5
 
 def stamp(status):
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
@@ -214,18 +214,20 @@ def notes_below(path, directory):
         cache = os.open("__pycache__", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
         seen.append(PACK(*stamp(os.fstat(cache))))
         there = set(os.listdir(cache))
-        rows = known.execute(RECORDS, (os.fsencode(path + "/__pycache__"),))
-        records = {name: (source, pyc, header) for name, source, pyc, header in rows}
+        records = {}
+        for names, packed in known.execute(RECORDS, (os.fsencode(path + "/__pycache__"),)):
+            records.update(zip(os.fsdecode(names).split("\0"), RECORD.iter_unpack(packed)))
         for name in sources:
             pyc = name[:-3] + tag
-            source, own, header = records.get(pyc.encode(), NO_RECORD)
+            source, _, own, _, header = records.get(pyc, NO_RECORD)[:5]
             status, its = stamp(os.lstat(name, dir_fd=directory)), stamp(os.lstat(pyc, dir_fd=cache))
-            if not own or pyc not in there or "%d:%d:%d:%d:%d" % status != source or "%d:%d:%d:%d:%d" % its != own:
+            packed = PACK(*status), PACK(*its)
+            if pyc not in there or packed != (source, own):
                 seen = None  # it doesn't compile, or was too young
                 break
             if header[8:] != struct.pack("<II", status[3] // 1000000000, status[2]):
                 sys.exit(2)
-            seen += PACK(*status), PACK(*its)
+            seen += packed
         os.close(cache)
     if seen:
         yield path, "/".join(below), "/".join(sources), b"".join(seen)

@@ -15,6 +15,7 @@ import pytest
 
 from conftest import absent
 from interpreters import tag_of
+from manifests import all_records, record_otherwise
 from packages import pycs_below, snapshot, sources_below, write_tree
 from pyctrigger.state.locations import lock_directory, lock_file
 from pyctrigger.state.lock import InstallationLock
@@ -590,11 +591,9 @@ def test_time_it_will_take(
     other = another(interpreters, newest)
     pyctrigger.json("run", *scope)
     (path,) = pyctrigger.state.glob("*/manifest.sqlite")
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        recorded = [each for (each,) in database.execute("select microseconds from pycs")]
-        database.execute("update pycs set microseconds = 2000000")
-        database.commit()
-    assert (len(recorded), min(recorded) > 0) == (9, True)
+    taken = [record.microseconds for record in all_records(path)]
+    record_otherwise(path, lambda record: record._replace(microseconds=2_000_000))
+    assert (len(taken), min(taken) > 0) == (9, True)
 
     whole = against(pyctrigger.json("status", *scope, "--against", other.path, "--jobs", "2"))
     levels = against(pyctrigger.json("status", *scope, "--against", other.path, "--jobs", "2", "--optimize", "0,1,2"))
@@ -621,9 +620,7 @@ def test_levels_with_equal_code_are_compiled_once(
     scope: list[Argument] = ["--python", newest.path, "--site-dir", site, "--optimize", "0,1,2"]
     pyctrigger.json("run", *scope)
     (path,) = pyctrigger.state.glob("*/manifest.sqlite")
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("update pycs set microseconds = 2000000")
-        database.commit()
+    record_otherwise(path, lambda record: record._replace(microseconds=2_000_000))
 
     found = against(pyctrigger.json("status", *scope, "--against", other.path))
 

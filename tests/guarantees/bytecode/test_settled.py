@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 
 from interpreters import tag_of
+from manifests import record_otherwise
 from packages import not_fresh, pycs_below, snapshot, sources_below, wait_for_the_next_tick, write_tree
-from pyctrigger.state.records.parts import PACKED
-from pyctrigger.state.records.record import digest_of, identity_of
+from pyctrigger.state.records.record import PACKED, digest_of, identity_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def key(directory: Path) -> bytes:
 def test_what_is_as_it_was_is_not_compared_again(pyctrigger: Command, settled: Path, scope: list[str]) -> None:
     """Without its records a package would be compared anew, and recorded: it isn't, and all of it counts as fresh."""
     database = manifest(pyctrigger)
-    database.execute("delete from pycs where directory like '%package%'")
+    database.execute("delete from blocks where directory like '%package%'")
     before = snapshot(settled)
 
     for _ in range(2):
@@ -85,7 +85,7 @@ def test_what_is_as_it_was_is_not_compared_again(pyctrigger: Command, settled: P
         counts = {name: count for name, count in run.counts.items() if count}
         assert (0, {"fresh": SOURCES + 2}) == (run.code, counts)
 
-    assert [] == database.execute("select name from pycs where directory like '%package%'").fetchall()
+    assert [] == database.execute("select names from blocks where directory like '%package%'").fetchall()
     database.close()
     assert before == snapshot(settled)
     assert pyctrigger.json("verify", *scope).code == 0
@@ -364,8 +364,9 @@ def vouch(pyctrigger: Command, before: os.stat_result, after: os.stat_result) ->
     database = manifest(pyctrigger)
     for directory, seen in database.execute("select directory, seen from settled").fetchall():
         database.execute("update settled set seen = ? where directory = ?", (seen.replace(old, new), directory))
-    database.execute("update pycs set pyc = ? where pyc = ?", (identity_of(after), identity_of(before)))
     database.close()
+    (path,) = pyctrigger.state.glob("*/manifest.sqlite")
+    record_otherwise(path, lambda record: record.of_pyc(identity_of(after)) if record.pyc == old else record)
     for parts in pyctrigger.state.glob("*/parts.json"):
         parts.unlink()
 

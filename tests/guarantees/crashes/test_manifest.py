@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Callable
 
 import pytest
 
+from manifests import all_records, recorded
 from packages import not_fresh, pycs_below, snapshot, sources_below, write_tree
 
 if TYPE_CHECKING:
@@ -294,7 +295,7 @@ def test_a_manifest_that_is_no_good_is_made_anew(
     else:
         database = sqlite3.connect(path)
         database.execute(
-            "pragma user_version = 1" if damage == "another schema" else "alter table pycs rename to others"
+            "pragma user_version = 1" if damage == "another schema" else "alter table blocks rename to others"
         )
         database.commit()
         database.close()
@@ -316,10 +317,10 @@ def test_what_lies_outside_of_the_site_directories_is_ignored_and_told(
     victim = write_tree(tmp_path / "victim", {"m.py": "x = 1\n", "__pycache__/m.pyc": ""})
     (path,) = pyctrigger.state.glob("*/manifest.sqlite")
     database = sqlite3.connect(path)
-    row = database.execute("select * from pycs limit 1").fetchone()
+    row = database.execute("select * from blocks limit 1").fetchone()
     values = ", ".join("?" * len(row))
-    database.execute(f"insert into pycs values ({values})", (bytes(victim), *row[1:]))
-    database.execute("insert into uncompilable values (?, '', x'', x'', 'syntax', '', 0)", (b"/etc/odd/x.py",))
+    database.execute(f"insert into blocks values ({values})", (bytes(victim), *row[1:]))
+    database.execute("insert into uncompilable values (?, x'', x'', x'', 'syntax', '', 0)", (b"/etc/odd/x.py",))
     database.commit()
     database.close()
     before = snapshot(victim)
@@ -330,9 +331,7 @@ def test_what_lies_outside_of_the_site_directories_is_ignored_and_told(
     assert f"the manifest names directories outside the scope: /etc/odd, {victim}\n" == run.err
     assert "" == again.err
     assert snapshot(victim) == before
-    assert {os.fsencode(other / "__pycache__"), os.fsencode(compiled / "package/__pycache__")} == {
-        directory for directory, _ in rows(path)
-    }
+    assert {str(other / "__pycache__"), str(compiled / "package/__pycache__")} == set(recorded(path))
 
 
 def test_a_host_without_sqlite3_believes_headers(
@@ -360,17 +359,9 @@ def test_records_of_what_went_go_with_it(pyctrigger: Command, compiled: Path, sc
     (compiled / "package/module0.py").unlink()
     pyctrigger.json("run", *scope)
     (path,) = pyctrigger.state.glob("*/manifest.sqlite")
-    assert len(MODULES) - 1 == len(rows(path))
+    assert len(MODULES) - 1 == len(all_records(path))
     pyctrigger.json("purge", *scope)
-    assert rows(path) == []
-
-
-def rows(manifest: Path) -> list[tuple[bytes, ...]]:
-    """The records."""
-    database = sqlite3.connect(manifest)
-    found = database.execute("select directory, name from pycs").fetchall()
-    database.close()
-    return found
+    assert recorded(path) == {}
 
 
 # -- the magic number ------------------------------------------------------------------------------------------------

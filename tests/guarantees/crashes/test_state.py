@@ -563,7 +563,7 @@ def test_manifest_remembers_what_it_learned(
 ) -> None:
     """And no more than that."""
     directory = str(tmp_path_factory.mktemp("manifest"))
-    learned = {path: Uncompilable("1:2:3:4:5", digest, b"abcd", "syntax", "") for path, digest in facts.items()}
+    learned = {path: Uncompilable(b"1:2:3:4:5", digest, b"abcd", "syntax", "") for path, digest in facts.items()}
     with contextlib.closing(Manifest(directory)) as manifest:
         for path, fact in learned.items():
             manifest.learn(path, fact)

@@ -7,7 +7,6 @@ import os
 import re
 import resource
 import signal
-import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from command import heed_signals
 from conftest import absent
+from manifests import all_records
 from packages import not_fresh, pycs_below, sources_below, write_tree
 from processes import wait_until
 
@@ -114,9 +114,8 @@ def test_what_a_worker_waited_is_not_what_its_source_took(pyctrigger: Command, s
         assert 0 == child.wait(60)
 
     (manifest,) = pyctrigger.state.glob("*/manifest.sqlite")
-    with contextlib.closing(sqlite3.connect(manifest)) as database:
-        ((microseconds,),) = database.execute("select microseconds from pycs").fetchall()
-    assert 0 < microseconds < 7_000_000
+    (record,) = all_records(manifest)
+    assert 0 < record.microseconds < 7_000_000
 
 
 # -- sources that hurt -----------------------------------------------------------------------------------------------

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sqlite3
 import subprocess
 import sys
 import time
@@ -15,6 +13,8 @@ import pytest
 
 from confinement import private_mounts
 from conftest import absent
+from manifests import all_records
+from pyctrigger.state.records.record import UNSEEN
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def test_what_is_old_enough_is_recorded_as_seen(pyctrigger: Command, mounted: Pa
     time.sleep(2.1)
     pyctrigger.text("run", *on_mnt)
     manifest = next(pyctrigger.state.glob("*/manifest.sqlite"))
-    with contextlib.closing(sqlite3.connect(manifest)) as database:
-        assert [] == database.execute("select name from pycs where source = '' or pyc = ''").fetchall()
+    assert not any(UNSEEN in (record.source, record.pyc) for record in all_records(manifest))
 
 
 @pytest.mark.parametrize("mounted", ["ext4-128"], indirect=True)

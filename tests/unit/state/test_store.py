@@ -66,7 +66,7 @@ def test_records_are_in_the_directory_of_their_installation(
     parts.note("/site", "terms", "p", Part())
     parts.save()
     records = store.manifest("one")
-    records.learn("/site/m.py", manifest.Uncompilable("i", b"d", b"m", "syntax", "m"))
+    records.learn("/site/m.py", manifest.Uncompilable(b"i", b"d", b"m", "syntax", "m"))
     records.save()
     assert ["manifest.sqlite", "parts.json"] == sorted(os.listdir(tmp_path / "one"))
     with contextlib.closing(sqlite3.connect(tmp_path / "one/manifest.sqlite", isolation_level=None)) as other:
@@ -91,7 +91,7 @@ def test_all_that_is_kept_of_a_root_counts(tmp_path: Path, write: str) -> None:
         parts.save()
     else:
         records = store.manifest("one")
-        records.learn("/site/m.py", manifest.Uncompilable("i", b"d", b"m", "syntax", "m"))
+        records.learn("/site/m.py", manifest.Uncompilable(b"i", b"d", b"m", "syntax", "m"))
         records.save()
     assert before > (state.quota.left or 0)
 

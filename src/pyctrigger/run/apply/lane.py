@@ -143,8 +143,7 @@ class LaneRecords(PycRecords):
 
     def note(self, directory: str, name: str, record: Record | None) -> None:
         """Record a pyc; None drops its record."""
-        # A plain tuple is sent, and received, in half the time.
-        self._unsaved.setdefault(directory, {})[name] = None if record is None else tuple(record)
+        self._note(directory, name, record)
 
 
 class LaneManifest(Manifest):

@@ -293,7 +293,7 @@ def _readers_now(place: Place, name: str, judged: os.stat_result) -> Readers | N
         return None
 
 
-def _identity_now(place: Place, name: str, written: os.stat_result) -> str:
+def _identity_now(place: Place, name: str, written: os.stat_result) -> bytes:
     """Returns the identity of a pyc after it was linked, which changes its ctime."""
     try:
         status = place.layout.pycs.lstat(place.pycache, name)

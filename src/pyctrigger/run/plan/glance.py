@@ -22,8 +22,8 @@ from ...errors import name_few
 from ...interpreter.scope import PACKAGE_DIRECTORIES, SiteDirectory
 from ...pyc.names import PYCACHE
 from ...stamps import inode_of, stamp_of
-from ...state.records.parts import ABSENT, CLOSED, LINK, PACKED, PREFIXED, READ_ONLY, TOP, Part, Parts
-from ...state.records.record import is_older
+from ...state.records.parts import ABSENT, CLOSED, LINK, PREFIXED, READ_ONLY, TOP, Part, Parts
+from ...state.records.record import PACKED, is_older
 from ...tree.identity import ForeignPlaceError
 from ...tree.layout import Layout
 from ..scope.paths import Units, units_for

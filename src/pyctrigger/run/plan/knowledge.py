@@ -49,7 +49,9 @@ class Knowledge:
         known = self.failure_of(path)
         return known is not None and known.identity == identity_of(status)
 
-    def learn_failure(self, path: str, identity: str, digest: bytes, kind: str, reason: str, limit: float = 0) -> None:
+    def learn_failure(
+        self, path: str, identity: bytes, digest: bytes, kind: str, reason: str, limit: float = 0
+    ) -> None:
         """Record that a source doesn't compile, or that a link isn't followed: in this state it was reported."""
         self.manifest.learn(path, Uncompilable(identity, digest, self._magic_number, kind, reason, limit))
 

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Iterator
 from ...pyc.names import PYCACHE
 from ...stamps import stamp_of
 from ...state.records.directories import MOST_NOTED, UnchangedDirectories, UnchangedDirectory, key_of
-from ...state.records.parts import PACKED
-from ...state.records.record import is_older
+from ...state.records.record import PACKED, is_older
 from ...tree.listing import SourceListing
 from .knowledge import PlannedSite
 from .steps import DirectoryNote

@@ -82,7 +82,7 @@ class Judge:
         """Returns what the levels of a source need, those that are wanted or these; none if that is nothing."""
         states: list[LevelState] = []
         header, expected = self._wanted.header, self._wanted.expected_header(status)
-        identity = ""
+        identity = b""
         text: SourceText | None = None
         for level, suffix in suffixes or self._suffixes:
             pyc = name[:-3] + suffix
@@ -213,7 +213,7 @@ class Judge:
             return look_at_pyc(directory, pyc, size)
 
     def _untouched(self, record: Record, pyc: str) -> os.stat_result | None:
-        """Returns the status of a pyc that is as it was recorded, or None. A damaged row may contain anything."""
+        """Returns the status of a pyc that is as it was recorded, or None."""
         if self._pycs is None:
             return None
         try:
@@ -221,7 +221,7 @@ class Judge:
                 status = os.stat(pyc, dir_fd=directory, follow_symlinks=False)
         except OSError:
             return None
-        return status if record.pyc == identity_of(status) and isinstance(record.header, bytes) else None
+        return status if record.pyc == identity_of(status) else None
 
     def _fits(self, header: bytes, expected: bytes) -> bool:
         if self._by_time:

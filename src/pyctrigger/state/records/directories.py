@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from ...typed import Any, NamedTuple
-from .pages import Pages
 
 TABLE = """
 create table if not exists settled (
@@ -19,6 +18,11 @@ create table if not exists settled (
 ) without rowid;
 """
 _PAGE = "select directory, terms, below, sources, seen from settled where directory >= ? order by directory limit ?"
+#: Rows of a page: few at first, since most hooks touch one package.
+_FIRST_PAGE = 32
+_LARGEST_PAGE = 512
+#: Sorts after all keys: they begin with the NUL that stands for a path's first slash.
+_AFTER_ALL_KEYS = b"\xff"
 #: Bytes of notes after which a run should save, and those that it holds at most if it can't.
 _MUCH, MOST_NOTED = 2 << 20, 4 << 20
 #: Directories for which a run saves although nothing else has changed. Examining fewer again takes less than saving.
@@ -41,7 +45,7 @@ class UnchangedDirectories:
     """The notes in the manifest, and those of this run. `ask` sends a query to the manifest."""
 
     def __init__(self, ask: Callable[..., list[Any]]) -> None:
-        self._pages = Pages(ask, _PAGE, 1)
+        self._pages = Pages(ask)
         self._noted: dict[bytes, UnchangedDirectory | None] = {}
         self._gone: list[bytes] = []
         self._size = 0
@@ -92,6 +96,33 @@ class UnchangedDirectories:
     def _rows(self) -> Iterator[tuple[Any, ...]]:
         noted = sorted(self._noted.items())  # in the order of the table: SQLite comes to each of its pages once
         return ((key, *unchanged) for key, unchanged in noted if unchanged is not None)
+
+
+class Pages:
+    """The page of the table that was looked at last. A key that isn't on it is the first one of the next page."""
+
+    def __init__(self, ask: Callable[..., list[Any]]) -> None:
+        self._ask = ask
+        self.forget()
+
+    def find(self, key: bytes) -> tuple[Any, ...] | None:
+        """Returns the rest of the row with this key, or None."""
+        if not self._first <= key <= self._last:
+            self._turn_to(key)
+        return self._rows.get(key)
+
+    def forget(self) -> None:
+        """Drop the page: the table has changed."""
+        self._rows: dict[bytes, tuple[Any, ...]] = {}
+        self._first, self._last = _AFTER_ALL_KEYS, b""
+        self._size = _FIRST_PAGE // 2
+
+    def _turn_to(self, key: bytes) -> None:
+        self._size = min(2 * self._size, _LARGEST_PAGE) if key > self._last else _FIRST_PAGE
+        rows = self._ask(_PAGE, key, self._size)
+        self._rows = {row[0]: row[1:] for row in rows if isinstance(row[0], bytes)}
+        self._first = key
+        self._last = max(self._rows) if len(self._rows) == self._size else _AFTER_ALL_KEYS
 
 
 def key_of(directory: str) -> bytes:

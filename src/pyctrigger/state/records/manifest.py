@@ -24,7 +24,7 @@ PATIENCE, HOOK_PATIENCE = 5.0, 0.5
 _SCHEMA = 5
 _TABLES = """
 create table if not exists uncompilable (
-    path blob primary key, identity text not null, digest blob not null, magic_number blob not null,
+    path blob primary key, identity blob not null, digest blob not null, magic_number blob not null,
     kind text not null, message text not null, tried_with real not null
 ) without rowid;
 create table if not exists sites (path blob primary key) without rowid;
@@ -34,15 +34,15 @@ _PAGE = 4096
 #: Bytes. A disk with less free space counts as full.
 _FULL_BELOW = 1 << 20
 _CHECK = "pragma quick_check(1)"
-_DIRECTORIES = "select distinct directory from pycs where directory >= ?"
-_NAMES = ("uncompilable", "pycs", "sites", "settled")
+_DIRECTORIES = "select distinct directory from blocks where directory >= ?"
+_NAMES = ("uncompilable", "pycs", "blocks", "sites", "settled")
 
 
 class Uncompilable(NamedTuple):
     """A source that this interpreter can't compile, and the state of the file at that time."""
 
-    identity: str
-    """Device, inode, size and times."""
+    identity: bytes
+    """Which state of the file."""
     digest: bytes
     magic_number: bytes
     kind: str
@@ -276,7 +276,7 @@ class Manifest:
             learned = ((os.fsencode(path), *fact) for path, fact in self._learned.items() if fact is not None)
             database.executemany("insert into uncompilable values (?, ?, ?, ?, ?, ?, ?)", learned)
             out_of_scope = ((os.fsencode(path),) for path in self._out_of_scope)
-            database.executemany("delete from pycs where directory = ?", out_of_scope)
+            database.executemany("delete from blocks where directory = ?", out_of_scope)
             database.executemany(
                 "insert or ignore into sites values (?)", ((os.fsencode(path),) for path in self._sites)
             )

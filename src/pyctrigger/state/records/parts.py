@@ -9,19 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import struct
 from collections.abc import Iterator
 
 from ...stamps import stamp_of
 from ...typed import Any, NamedTuple
 from .. import own_files
 from ..quota import Quota
+from .record import PACKED
 
 _FORMAT = 2
 #: The file of the records that these notes depend on.
 MANIFEST = "manifest.sqlite"
-#: A stamp in bytes. Times before 1677 or after 2262 don't fit.
-PACKED = struct.Struct("<QQQqq")
 #: Instead of a stamp: the entry doesn't exist, or can't be examined.
 ABSENT = (0, 0, 0, 0, 0)
 #: Instead of a stamp: the directory is on a read-only file system.

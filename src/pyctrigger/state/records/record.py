@@ -8,11 +8,14 @@ identities are the same, so are the digests; where one differs, the bytes are co
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterable
 
 from ...stamps import stamp_of
 from ...typed import NamedTuple
 
+#: A stamp in bytes. Times before 1677 or after 2262 don't fit.
+PACKED = struct.Struct("<QQQqq")
 #: Nanoseconds. A file can change twice within a tick of its file system's clock without a difference in its status, so
 #: no identity is recorded of a file that is younger than this when it is read. The kernel's clock ticks every 1 to 10
 #: ms.
@@ -20,9 +23,9 @@ _TICK = 20_000_000
 #: ext2, ext3, and ext4 with small inodes store whole seconds, FAT even ones: their times are always multiples.
 _SECOND = 1_000_000_000
 _COARSE_TICK = 2 * _SECOND + _TICK
-_DIGEST_SIZE = 20
-#: Instead of an identity: compare the bytes next time.
-UNSEEN = ""
+DIGEST_SIZE = 20
+#: Instead of an identity: compare the bytes next time. No file has this one.
+UNSEEN = bytes(PACKED.size)
 #: By device: how many nanoseconds its clock lagged behind ours when we last wrote there.
 _lags: dict[int, int] = {}
 
@@ -30,10 +33,10 @@ _lags: dict[int, int] = {}
 class Record(NamedTuple):
     """The record of one pyc."""
 
-    source: str
+    source: bytes
     """Identity of its source."""
     source_digest: bytes
-    pyc: str
+    pyc: bytes
     """Identity of the pyc."""
     body_digest: bytes
     """Digest of the code after the header."""
@@ -45,15 +48,18 @@ class Record(NamedTuple):
     signer: str = ""
     """The public key of who signed the code there, as a configuration has it."""
 
-    def of_pyc(self, identity: str) -> Record:
+    def of_pyc(self, identity: bytes) -> Record:
         """Returns the same for a pyc with this identity."""
         return Record(self[0], self[1], identity, *self[3:])
 
 
-def identity_of(status: os.stat_result) -> str:
+def identity_of(status: os.stat_result) -> bytes:
     """Returns the stamp of a file, as a record has it."""
-    device, inode, size, mtime, ctime = stamp_of(status)
-    return f"{device}:{inode}:{size}:{mtime}:{ctime}"
+    stamp = stamp_of(status)
+    try:
+        return PACKED.pack(*stamp)
+    except struct.error:
+        return repr(stamp).encode()  # no stamp: where it has no room in the manifest, the bytes are compared
 
 
 def is_coarse(status: os.stat_result) -> bool:
@@ -67,12 +73,12 @@ def is_older(status: os.stat_result, now: int) -> bool:
     return max(status.st_mtime_ns, status.st_ctime_ns) + tick < now - _lags.get(status.st_dev, 0)
 
 
-def identity_at(status: os.stat_result, now: int) -> str:
+def identity_at(status: os.stat_result, now: int) -> bytes:
     """Returns the identity of a file whose bytes were read at `now`, or UNSEEN if it was too young."""
     return identity_of(status) if is_older(status, now) else UNSEEN
 
 
-def identity_written(status: os.stat_result) -> str:
+def identity_written(status: os.stat_result) -> bytes:
     """Returns the identity of a file that we have just written under a random name, and renamed.
 
     It is always young. Nobody else can change it within a fine tick, but within a whole second somebody may.
@@ -104,7 +110,7 @@ def whole_digest_of(data: bytes | memoryview) -> bytes:
 
 def shortened(whole_digest: bytes) -> bytes:
     """Returns as much of a SHA-256 as is recorded."""
-    return whole_digest[:_DIGEST_SIZE]
+    return whole_digest[:DIGEST_SIZE]
 
 
 def digest_of_pieces(pieces: Iterable[bytes | memoryview]) -> bytes:
@@ -114,4 +120,4 @@ def digest_of_pieces(pieces: Iterable[bytes | memoryview]) -> bytes:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
-    return digest.digest()[:_DIGEST_SIZE]
+    return digest.digest()[:DIGEST_SIZE]

@@ -11,7 +11,7 @@ from pyctrigger.inspect.status.needs import Estimate, SiteNeeds
 from pyctrigger.pyc.header import Verdict
 from pyctrigger.run.plan.steps import LevelState, Stale
 from pyctrigger.state.records.manifest import Manifest
-from pyctrigger.state.records.record import Record
+from pyctrigger.state.records.record import UNSEEN, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def times(tmp_path: Path) -> Iterator[Manifest]:
         *((f"a.{TAG}.pyc", b"x", 2_000_000), (f"a.{TAG}.opt-1.pyc", b"x", 2_000_000)),
         *((f"a.{TAG}.opt-2.pyc", b"y", 1_000_000), (f"b.{TAG}.pyc", b"z", 500_000), (f"theirs.{TAG}.pyc", b"w", 0)),
     ):
-        manifest.pycs.note("/site/__pycache__", name, Record("s", b"d", "p", body, b"h", microseconds))
+        manifest.pycs.note("/site/__pycache__", name, Record(UNSEEN, b"d", UNSEEN, body, b"h", microseconds))
     yield manifest
     manifest.close()
 

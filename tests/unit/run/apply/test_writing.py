@@ -447,7 +447,9 @@ def test_a_header_that_is_refused_is_left_to_the_compiler(top: Path, monkeypatch
     bodies = [A, B, A]
     make(top / "p/__pycache__", {cached("m", level): pyc(body=body) for level, body in enumerate(bodies)})
     states = tuple(
-        LevelState(level, cached("m", level), Verdict.REFRESHABLE, None, Record("", b"", "", digest_of(body), b""))
+        LevelState(
+            level, cached("m", level), Verdict.REFRESHABLE, None, Record(UNSEEN, b"", UNSEEN, digest_of(body), b"")
+        )
         for level, body in enumerate(bodies)
     )
     results = Results(Observer())
@@ -461,7 +463,9 @@ def test_a_source_that_changed_is_left_to_the_compiler(top: Path) -> None:
     """Its levels in their order; nothing is given a header."""
     path = make(top / "p/__pycache__", {cached("m"): pyc(), cached("m", 1): pyc(), cached("m", 2): pyc(body=A)})
     states = [
-        LevelState(level, cached("m", level), Verdict.REFRESHABLE, None, Record("", b"", "", digest_of(body), b""))
+        LevelState(
+            level, cached("m", level), Verdict.REFRESHABLE, None, Record(UNSEEN, b"", UNSEEN, digest_of(body), b"")
+        )
         for level, body in ((0, CODE), (1, A), (2, CODE))
     ]
     before = os.stat(top / "p/m.py")

@@ -16,7 +16,7 @@ from pyctrigger.run.scope.request import Request, Scope, Transaction, Work
 from pyctrigger.run.scope.target import Target
 from pyctrigger.state.records.directories import UnchangedDirectory, key_of
 from pyctrigger.state.records.manifest import Manifest, Uncompilable
-from pyctrigger.state.records.record import UNSEEN, Record, identity_of
+from pyctrigger.state.records.record import DIGEST_SIZE, UNSEEN, Record, identity_of
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
 from pyctrigger.workers.pool import Lost
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-RECORD = Record(UNSEEN, b"1", UNSEEN, b"2", b"3")
+RECORD = Record(UNSEEN, b"1" * DIGEST_SIZE, UNSEEN, b"2" * DIGEST_SIZE, b"3")
 UNCHANGED = UnchangedDirectory("terms", b"", b"", bytes(40))
 
 
@@ -99,7 +99,7 @@ def test_what_exceeds_limits_is_found(manifest: Manifest) -> None:
     known = knowledge_of(manifest, limits={"timeout": 3.0, "memory": 5.0})
     rows = [("again", "timeout", 3.0), ("tighter", "timeout", 2.0), ("large", "memory", 9.0), ("small", "memory", 4.0)]
     for digest, kind, tried in [*rows, ("error", "syntax", 0.0), ("unlimited", "other", 7.0)]:
-        known.learn_failure(f"/{digest}", "", digest.encode(), kind, f"why {digest}", tried)
+        known.learn_failure(f"/{digest}", b"", digest.encode(), kind, f"why {digest}", tried)
     for digest in ("again", "tighter"):
         other = manifest.uncompilable[f"/{digest}"]._replace(magic_number=b"othr", digest=b"other")
         manifest.learn(f"/other/{digest}", other)

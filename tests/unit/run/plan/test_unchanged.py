@@ -16,7 +16,7 @@ from pyctrigger.run.scope.request import Work
 from pyctrigger.stamps import inode_of, stamp_of
 from pyctrigger.state.records.directories import UnchangedDirectory, key_of
 from pyctrigger.state.records.manifest import Manifest
-from pyctrigger.state.records.parts import PACKED
+from pyctrigger.state.records.record import PACKED
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
 from pyctrigger.tree.listing import list_sources

@@ -15,7 +15,7 @@ from pyctrigger.run.plan.steps import LevelState
 from pyctrigger.run.plan.verdicts import Judge
 from pyctrigger.run.scope.request import Work
 from pyctrigger.state.records.manifest import Manifest
-from pyctrigger.state.records.record import Record, digest_of, identity_of
+from pyctrigger.state.records.record import UNSEEN, Record, digest_of, identity_of
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
 from pyctrigger.tree.listing import list_pycs, list_sources
@@ -411,7 +411,7 @@ def test_a_level_that_isnt_asked_for_is_judged(top: Path, manifest: Manifest, ca
     name, directory = cached("m", 2), str(top / "p/__pycache__")
     make(top, {f"p/__pycache__/{name}": content})
     if is_recorded:
-        manifest.pycs.note(directory, name, Record("", b"", "", b"", b""))
+        manifest.pycs.note(directory, name, Record(UNSEEN, b"", UNSEEN, b"", b""))
     knowledge = knowledge_of(manifest if is_compared else None, [f"{directory}/{name}"] if is_owned else [])
     with Layout(Tree.open(str(top))) as layout:
         judge = Judge(layout, wanted(), knowledge)

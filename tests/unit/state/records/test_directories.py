@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pyctrigger.state.records import directories as module
-from pyctrigger.state.records.directories import TABLE, UnchangedDirectories, UnchangedDirectory, key_of
+from pyctrigger.state.records.directories import TABLE, Pages, UnchangedDirectories, UnchangedDirectory, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,3 +140,59 @@ def test_a_hundred_directories_are_worth_saving(file: File, count: int, expected
     for number in range(count):
         notes.note(key_of(f"/{number}"), settled())
     assert expected is notes.is_worth_saving
+
+
+# -- its pages ---------------------------------------------------------------------------------------------------------
+
+
+def note_every_second(file: File) -> None:
+    """Of sixty keys."""
+    rows = ((b"\0" + b"%03d" % each, str(each), b"", b"", b"") for each in range(0, 60, 2))
+    file.database.executemany("insert into settled values (?, ?, ?, ?, ?)", rows)
+
+
+#: Rows of the first page and of the largest, the numbers that are looked up, and how many queries that takes.
+WALKS: list[tuple[int, int, list[int], int]] = [
+    (32, 512, list(range(61)), 1),
+    (2, 512, list(range(61)), 5),  # 2, 4, 8, 16 and the rest
+    (2, 2, list(range(61)), 16),
+    (4, 512, list(range(61)), 4),
+    (2, 512, [4, 5, 6, 4], 1),
+    (2, 512, [4, 8], 2),
+    (2, 512, [8, 4, 6, 8], 3),  # going back turns the page, too
+    (2, 512, [58, 59, 60, 61], 1),  # behind the last one there is none
+    (2, 512, [1, 3, 5], 2),
+]
+
+
+@pytest.mark.parametrize(("first", "largest", "walk", "queries"), WALKS)
+def test_a_walk_takes_few_queries(
+    file: File, monkeypatch: pytest.MonkeyPatch, first: int, largest: int, walk: list[int], queries: int
+) -> None:
+    """Each page is twice as large as the one before; a key that isn't there has no row."""
+    monkeypatch.setattr(module, "_FIRST_PAGE", first)
+    monkeypatch.setattr(module, "_LARGEST_PAGE", largest)
+    note_every_second(file)
+    pages = Pages(file.ask)
+    expected = [None if each % 2 or each > 58 else (str(each), b"", b"", b"") for each in walk]
+    assert expected == [pages.find(b"\0" + b"%03d" % each) for each in walk]
+    assert queries == file.asked
+
+
+def test_a_page_that_is_forgotten_is_read_again(file: File) -> None:
+    """The table has changed."""
+    note_every_second(file)
+    pages, key = Pages(file.ask), b"\0" + b"004"
+    before, after = ("4", b"", b"", b""), ("5", b"", b"", b"")
+    assert before == pages.find(key)
+    file.database.execute("update settled set terms = '5' where terms = '4'")
+    assert before == pages.find(key)
+    pages.forget()
+    assert after == pages.find(key)
+
+
+@pytest.mark.parametrize("key", ["text", 7, None])
+def test_a_row_with_a_key_that_is_none_is_passed_over(key: object) -> None:
+    """In a damaged file a column may hold anything."""
+    pages = Pages(lambda query, *parameters: [(b"\0" + b"1", "one"), (key, "odd"), (b"\0" + b"2", "two")])
+    assert [("one",), ("two",), None] == [pages.find(b"\0" + each) for each in (b"1", b"2", b"3")]

@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from manifests import all_records, recorded
 from pyctrigger.state.quota import Quota, StateFullError
 from pyctrigger.state.records import directories, pycs
 from pyctrigger.state.records import manifest as module
 from pyctrigger.state.records.directories import UnchangedDirectory, key_of
 from pyctrigger.state.records.manifest import Manifest, Uncompilable
-from pyctrigger.state.records.record import Record
+from pyctrigger.state.records.record import DIGEST_SIZE, PACKED, Record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAGIC, OTHER_MAGIC = b"\xa7\r\r\n", b"\xcb\r\r\n"
-FACT = Uncompilable("identity", b"digest", MAGIC, "syntax", "line 1")
+FACT = Uncompilable(b"identity", b"digest", MAGIC, "syntax", "line 1")
 
 
 def record(number: int) -> Record:
     """A record that differs from others."""
-    return Record(f"s{number}", b"sd", f"p{number}", b"bd", b"header", number)
+    files = PACKED.pack(*range(5)), b"s" * DIGEST_SIZE, PACKED.pack(*range(number, number + 5)), b"b" * DIGEST_SIZE
+    return Record(*files, b"header", number)
 
 
 def saved(place: Path, records: dict[str, dict[str, Record]], facts: dict[str, Uncompilable] | None = None) -> None:
@@ -49,44 +51,16 @@ def rows(place: Path, question: str) -> list[Any]:
         database.close()
 
 
-# -- where code came from ---------------------------------------------------------------------------------------------
+# -- earlier and later releases ---------------------------------------------------------------------------------------
 
-#: As it was before stores.
-FORMER = """
-create table pycs (
-    directory blob not null, name blob not null, source text not null, source_digest blob not null,
-    pyc text not null, body_digest blob not null, header blob not null, microseconds integer not null,
-    primary key (directory, name)
-) without rowid;
-insert into pycs values (x'2f612f', x'6f6c64', 's1', x'7364', 'p1', x'6264', x'686561646572', 1);
-insert into pycs values (x'2f612f', x'676f6e65', 's2', x'7364', 'p2', x'6264', x'686561646572', 2);
-pragma user_version = 5;
-"""
 STORED = record(3)._replace(store="redis://host:6379/0", signer="ed25519:AAAA")
-
-
-def test_records_of_an_earlier_release_stay(tmp_path: Path) -> None:
-    """They name no store; what is recorded beside them may."""
-    with sqlite3.connect(tmp_path / "manifest.sqlite") as database:
-        database.executescript(FORMER)
-    database.close()
-    manifest = Manifest(str(tmp_path))
-    assert record(1) == manifest.pycs.get("/a/", "old")
-    manifest.pycs.note("/a/", "new", STORED)
-    manifest.pycs.note("/a/", "gone", None)
-    manifest.save()
-    manifest.close()
-    manifest = Manifest(str(tmp_path))
-    found = [manifest.pycs.get("/a/", name) for name in ("old", "new", "gone")]
-    assert [record(1), STORED, None] == found
-    manifest.close()
 
 
 def test_what_a_later_release_records_beside_is_left_out(tmp_path: Path) -> None:
     """Going back to this one costs nothing."""
     saved(tmp_path, {"/a/": {"new": STORED}})
     with sqlite3.connect(tmp_path / "manifest.sqlite") as database:
-        database.execute("alter table pycs add column colour text not null default 'red'")
+        database.execute("alter table blocks add column colour text not null default 'red'")
     database.close()
     manifest = Manifest(str(tmp_path))
     assert STORED == manifest.pycs.get("/a/", "new")
@@ -100,7 +74,7 @@ def test_code_that_was_compiled_again_is_from_no_store(tmp_path: Path) -> None:
     """The last record counts."""
     saved(tmp_path, {"/a/": {"m": STORED}})
     saved(tmp_path, {"/a/": {"m": record(3)}})
-    assert [("", "")] == rows(tmp_path, "select store, signer from pycs")
+    assert [record(3)] == all_records(tmp_path / "manifest.sqlite")
 
 
 # -- sources that can't compile ---------------------------------------------------------------------------------------
@@ -127,7 +101,7 @@ def test_whether_a_source_would_fail_again(
     kind: str, tried_with: float, magic: bytes, limits: dict[str, float], expected: bool
 ) -> None:
     """Under this interpreter, and with these limits."""
-    assert expected is Uncompilable("i", b"d", MAGIC, kind, "m", tried_with).holds(magic, limits)
+    assert expected is Uncompilable(b"i", b"d", MAGIC, kind, "m", tried_with).holds(magic, limits)
 
 
 def test_facts_come_back(tmp_path: Path) -> None:
@@ -267,8 +241,7 @@ def test_what_lies_in_no_site_directory_is_dropped(tmp_path: Path, sites: list[s
     assert expected == manifest.drop_out_of_scope()
     manifest.save()
     manifest.close()
-    kept = {directory.decode() for (directory,) in rows(tmp_path, "select directory from pycs")}
-    assert set(directories) - set(outside) == kept
+    assert set(directories) - set(outside) == set(recorded(tmp_path / "manifest.sqlite"))
     assert ("/out/y.py" in Manifest(str(tmp_path)).uncompilable) is (sites == ["/"])
 
 
@@ -335,7 +308,7 @@ def test_a_damaged_file_is_begun_anew(tmp_path: Path, data: bytes) -> None:
     manifest.pycs.note("/site", "m", record(7))
     manifest.save()
     manifest.close()
-    assert [(b"/site", b"m")] == rows(tmp_path, "select directory, name from pycs")
+    assert {"/site": {"m": record(7)}} == recorded(tmp_path / "manifest.sqlite")
 
 
 def test_another_schema_is_worth_nothing(tmp_path: Path) -> None:
@@ -344,7 +317,7 @@ def test_another_schema_is_worth_nothing(tmp_path: Path) -> None:
     database.executescript("create table pycs (x); create table settled (x); pragma user_version = 4")
     database.close()
     saved(tmp_path, RECORDS)
-    assert [(4,)] == rows(tmp_path, "select count(*) from pycs")
+    assert RECORDS == recorded(tmp_path / "manifest.sqlite")
     assert [(5,)] == rows(tmp_path, "pragma user_version")
 
 
@@ -365,7 +338,7 @@ def test_the_whole_file_is_read_on_demand(tmp_path: Path, is_damaged: bool) -> N
     manifest.save()
     assert record(1) == manifest.pycs.get("/site", "m")
     manifest.close()
-    assert [(1 if is_damaged else 301,)] == rows(tmp_path, "select count(*) from pycs")
+    assert (1 if is_damaged else 301) == len(all_records(tmp_path / "manifest.sqlite"))
 
 
 def test_a_locked_file_is_gone_without(tmp_path: Path) -> None:
@@ -383,7 +356,7 @@ def test_a_locked_file_is_gone_without(tmp_path: Path) -> None:
     manifest.close()
     other.close()
     assert (1, True) == (len(told), f"{tmp_path}/manifest.sqlite is locked by another program" in told[0])
-    assert [(4,)] == rows(tmp_path, "select count(*) from pycs")
+    assert RECORDS == recorded(tmp_path / "manifest.sqlite")
 
 
 def test_a_file_that_is_locked_when_it_is_saved_is_gone_without(tmp_path: Path) -> None:
@@ -397,7 +370,7 @@ def test_a_file_that_is_locked_when_it_is_saved_is_gone_without(tmp_path: Path) 
     manifest.save()
     manifest.close()
     other.close()
-    assert (1, [(4,)]) == (len(told), rows(tmp_path, "select count(*) from pycs"))
+    assert (1, RECORDS) == (len(told), recorded(tmp_path / "manifest.sqlite"))
 
 
 def test_a_foreign_roots_manifest_has_an_end(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from pyctrigger.state.quota import Quota, StateFullError
 from pyctrigger.state.records import parts as module
-from pyctrigger.state.records.parts import PACKED, Part, Parts
+from pyctrigger.state.records.parts import Part, Parts
+from pyctrigger.state.records.record import PACKED
 
 if TYPE_CHECKING:
     from pathlib import Path

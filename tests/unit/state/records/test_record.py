@@ -9,6 +9,7 @@ import pytest
 
 from pyctrigger.state.records import record as module
 from pyctrigger.state.records.record import (
+    PACKED,
     UNSEEN,
     digest_of,
     digest_of_pieces,
@@ -46,7 +47,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_identity_has_five_parts() -> None:
     """Device, inode, size and both times."""
-    assert "1:2:3:4:5" == identity_of(status(4, 5))
+    assert (1, 2, 3, 4, 5) == PACKED.unpack(identity_of(status(4, 5)))
     fields = {"mtime": 9, "ctime": 9, "device": 9, "inode": 9, "size": 9}
     assert 6 == len({identity_of(status()), *(identity_of(status(**{name: value})) for name, value in fields.items())})
 
@@ -93,8 +94,14 @@ def test_a_clock_that_is_behind_is_learned() -> None:
     assert is_older(status(old, old, device=7), NOW) is True
 
 
-@pytest.mark.parametrize(("ctime", "expected"), [(NOW, "1:2:3:5:1000000000005"), (SECOND, "")])
-def test_what_we_wrote_ourselves_is_young_by_nature(ctime: int, expected: str) -> None:
+@pytest.mark.parametrize("mtime", [-(1 << 63) - 1, 1 << 63])
+def test_times_of_other_centuries_differ_too(mtime: int) -> None:
+    """They fit into no stamp."""
+    assert 3 == len({UNSEEN, identity_of(status(mtime, 5)), identity_of(status(mtime, 6))})
+
+
+@pytest.mark.parametrize(("ctime", "expected"), [(NOW, PACKED.pack(1, 2, 3, 5, NOW)), (SECOND, UNSEEN)])
+def test_what_we_wrote_ourselves_is_young_by_nature(ctime: int, expected: bytes) -> None:
     """Nothing else can change it within a fine tick."""
     assert expected == identity_written(status(5, ctime))
 
