@@ -16,6 +16,7 @@ from .trouble import BuildError
 if TYPE_CHECKING:
     from .platforms import Platform
 
+PACKAGES = ("pyctrigger", "pyctrigger-takeover")
 _SCRIPTS = ("postinst", "prerm", "postrm")
 #: What py3compile and py3clean are diverted to, and where their originals go.
 _TAKEOVER = "usr/lib/pyctrigger-takeover"
@@ -37,14 +38,19 @@ def build(checkout: Path, outdir: Path) -> list[Path]:
     if program is None:
         raise BuildError("dpkg-deb is missing, which builds Debian packages (Debian package dpkg)")
     platform, version = PLATFORMS["deb"], version_of(checkout)
-    packages = [outdir / f"{name}_{version}_all.deb" for name in ("pyctrigger", "pyctrigger-takeover")]
+    packages = [outdir / f"{name}_{version}_all.deb" for name in PACKAGES]
     with tempfile.TemporaryDirectory(prefix="pyctrigger-deb-") as scratch:
         roots = [Path(scratch) / package.stem for package in packages]
         stage(checkout, platform, roots[0])
         stage_hooks(checkout, platform, roots[0])
-        _stage_control(checkout, platform, roots[0])
-        _stage_takeover(checkout, platform, roots[1])
-        for root, package in zip(roots, packages):
+        stage_takeover(checkout, platform, roots[1])
+        for name, root, package in zip(PACKAGES, roots, packages):
+            if name == PACKAGES[0]:
+                put(root / "DEBIAN/conffiles", platform.configuration + "\n")
+            scripts = maintainer_scripts(checkout, platform, name)
+            scripts["control"] = _filled(checkout, platform, _template(name, "control"), SIZE=_size_of(root))
+            for script, text in scripts.items():
+                put(root / "DEBIAN" / script, text, 0o755 if script in _SCRIPTS else 0o644)
             _pack(program, root, package, source_date_epoch(checkout))
     return packages
 
@@ -68,7 +74,11 @@ def stage_hooks(checkout: Path, platform: Platform, root: Path) -> None:
     for path in _RUNTIME_HOOKS:
         put(root / path, text, 0o755)
     put(root / f"{platform.application}/serving".lstrip("/"), _filled(checkout, platform, "serving"), 0o755)
-    shutil.copyfile(checkout / "ports/debian/copyright", root / "usr/share/doc/pyctrigger/copyright")
+    _put_copyright(checkout, root, PACKAGES[0])
+
+
+def _put_copyright(checkout: Path, root: Path, package: str) -> None:
+    put(root / f"usr/share/doc/{package}/copyright", (checkout / "ports/debian/copyright").read_bytes())
 
 
 def _filled(checkout: Path, platform: Platform, name: str, **words: str) -> str:
@@ -89,27 +99,24 @@ def _size_of(root: Path) -> str:
     return str(sum(path.stat().st_size for path in root.rglob("*") if path.is_file()) // 1024 + 1)
 
 
-def _stage_takeover(checkout: Path, platform: Platform, root: Path) -> None:
+def stage_takeover(checkout: Path, platform: Platform, root: Path) -> None:
+    """What py3compile and py3clean are diverted to."""
     for name in _TAKEN_OVER:
         put(root / _TAKEOVER / "scripts" / name, _filled(checkout, platform, f"takeover/{name}"), 0o755)
-    documents = root / "usr/share/doc/pyctrigger-takeover"
-    documents.mkdir(parents=True)
-    shutil.copyfile(checkout / "ports/debian/copyright", documents / "copyright")
+    _put_copyright(checkout, root, PACKAGES[1])
+
+
+def maintainer_scripts(checkout: Path, platform: Platform, package: str) -> dict[str, str]:
+    """What dpkg runs, and when: each file's text by its name."""
     divert = _filled(checkout, platform, "takeover/divert").rstrip("\n")
-    for name in ("control", *_SCRIPTS):
-        text = _filled(checkout, platform, f"takeover/{name}", DIVERT=divert, SIZE=_size_of(root))
-        put(root / "DEBIAN" / name, text, 0o755 if name in _SCRIPTS else 0o644)
+    interpreters = "\n".join(f"interest-noawait /usr/lib/{library}/encodings" for library in _libraries())
+    words = {"DIVERT": divert, "INTERPRETERS": interpreters}
+    names = [*_SCRIPTS, *(["triggers"] if package == PACKAGES[0] else [])]
+    return {name: _filled(checkout, platform, _template(package, name), **words) for name in names}
 
 
-def _stage_control(checkout: Path, platform: Platform, root: Path) -> None:
-    words = {
-        "SIZE": _size_of(root),
-        "INTERPRETERS": "\n".join(f"interest-noawait /usr/lib/{library}/encodings" for library in _libraries()),
-    }
-    for name in ("control", "triggers", *_SCRIPTS):
-        text = _filled(checkout, platform, name, **words)
-        put(root / "DEBIAN" / name, text, 0o755 if name in _SCRIPTS else 0o644)
-    put(root / "DEBIAN" / "conffiles", platform.configuration + "\n")
+def _template(package: str, name: str) -> str:
+    return name if package == PACKAGES[0] else f"takeover/{name}"
 
 
 def _libraries() -> list[str]:

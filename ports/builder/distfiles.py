@@ -15,9 +15,12 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .trouble import BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _LINE = re.compile(r"SHA256 \(([^()\s]+)\) = ([0-9a-f]{64})\Z")
 _SECONDS = 300
@@ -50,13 +53,15 @@ def pinned(distinfo: Path) -> list[Distfile]:
     return found
 
 
-def fetch(checkout: Path) -> dict[Distfile, Path]:
-    """Returns the path of each distfile, with the right checksum. Raises BuildError."""
+def fetch(checkout: Path, without: Collection[str] = ()) -> dict[Distfile, Path]:
+    """Returns the path of each distfile but those of some projects, with the right checksum. Raises BuildError."""
     own = checkout / "ports" / "distfiles"
     named = os.environ.get("DISTDIR")
     places = [Path(named)] if named else [own]
     found = {}
     for distfile in pinned(checkout / "ports" / "distinfo"):
+        if distfile.project in without:
+            continue
         path = next((place / distfile.name for place in places if (place / distfile.name).is_file()), None)
         found[distfile] = path or _download(distfile, places[0], checkout)
         _require_checksum(distfile, found[distfile])
@@ -114,6 +119,12 @@ def unpack(distfile: Distfile, path: Path, application: Path, licences: Path | N
                 _write(application / name, wheel.read(name))
         if licences:
             _write(licences / f"LICENSE.{distfile.project}", b"\n".join(wheel.read(name) for name in licence))
+
+
+def licence(path: Path) -> str:
+    """Returns the text of a release's licence. Raises BuildError if there is none."""
+    with zipfile.ZipFile(path) as wheel:
+        return "\n".join(wheel.read(name).decode("utf-8") for name in licences_in(wheel))
 
 
 def licences_in(wheel: zipfile.ZipFile) -> list[str]:

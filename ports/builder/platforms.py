@@ -11,8 +11,9 @@ from pyctrigger.packages.hook import Subject
 CPYTHONS = range(6, 16)
 FREE_THREADED = range(13, 16)
 PYPYS = range(9, 12)
+OLDEST_HOST = 9
 #: What can run pyctrigger (3.9 and later), newest first.
-_HOSTS = range(15, 8, -1)
+_HOSTS = range(15, OLDEST_HOST - 1, -1)
 #: The cache tags of what can run it.
 HOST_TAGS = [*(f"cpython-3{minor}" for minor in sorted(_HOSTS)), *(f"pypy3{minor}" for minor in PYPYS)]
 
@@ -56,13 +57,12 @@ class Platform(NamedTuple):
             "zsh": f"{share}/zsh/{self.zsh}/_pyctrigger",
         }
 
-    @property
-    def hosts(self) -> list[str]:
-        """The interpreters that may run pyctrigger, best first: the system's own choice, then the newest.
+    def hosts(self, oldest: int = OLDEST_HOST) -> list[str]:
+        """The interpreters that may run pyctrigger, best first: the system's choice, then the newest to 3.`oldest`.
 
         The administrator's own come last: some systems have no other.
         """
-        names = ["python3", *(f"python3.{minor}" for minor in _HOSTS), "pypy3"]
+        names = ["python3", *(f"python3.{minor}" for minor in _HOSTS if minor >= oldest), "pypy3"]
         return [f"{prefix}/bin/{name}" for prefix in self._prefixes for name in names]
 
     @property

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import distfiles
+from .modules import BUNDLED
+from .platforms import OLDEST_HOST
 from .trouble import BuildError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .modules import Modules
     from .platforms import Platform
 
 _WORD = re.compile(r"@[A-Z_]+@")
@@ -36,10 +39,11 @@ def version_of(checkout: Path) -> str:
     return match[1]
 
 
-def stage(checkout: Path, platform: Platform, root: Path) -> None:
+def stage(checkout: Path, platform: Platform, root: Path, modules: Modules = BUNDLED) -> None:
     """Lay out the program, its manual, completions, licences and configuration below `root`. Raises BuildError.
 
-    What differs from system to system, hooks above all, each format adds by itself.
+    `modules` are those that aren't of a pinned release. What differs from system to system, hooks above all, each
+    format adds by itself.
     """
     application = _inside(root, platform.application)
     if application.exists():
@@ -48,12 +52,13 @@ def stage(checkout: Path, platform: Platform, root: Path) -> None:
     package = application / "pyctrigger"
     shutil.copytree(checkout / "src/pyctrigger", package, ignore=shutil.ignore_patterns("__pycache__", "*.py[co]"))
     shutil.copytree(checkout / "hooks", package / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
-    for distfile, path in distfiles.fetch(checkout).items():
+    for distfile, path in distfiles.fetch(checkout, modules.replaced).items():
         distfiles.unpack(distfile, path, application, documents)
+    modules.copy(application)
     if documents:
         shutil.copyfile(checkout / "LICENSE", documents / "LICENSE")
     templates = checkout / "ports/application"
-    words = words_of(platform)
+    words = words_of(platform, modules.oldest_host)
     put(application / "__main__.py", fill_in(templates / "__main__.py", words))
     put(application / "without-python", fill_in(templates / "without-python", words))
     put(_inside(root, platform.launcher), fill_in(templates / "launcher", words), 0o755)
@@ -87,12 +92,12 @@ def _stage_manuals(checkout: Path, platform: Platform, root: Path) -> None:
         put(_inside(root, place), compressed(text) if platform.compressed_manual else text)
 
 
-def words_of(platform: Platform) -> dict[str, str]:
-    """What the words in the templates mean."""
+def words_of(platform: Platform, oldest_host: int = OLDEST_HOST) -> dict[str, str]:
+    """What the words in the templates mean, where what runs pyctrigger is at least 3.`oldest_host`."""
     return {
         "PREFIX": platform.prefix,
         "SYSTEM": platform.system,
-        "HOSTS": " ".join(platform.hosts),
+        "HOSTS": " ".join(platform.hosts(oldest_host)),
         "TARGETS": " ".join(platform.targets),
         "SITES": " ".join(platform.site_directories()),
         "LEVELS": "[" + ", ".join(map(str, platform.levels)) + "]",

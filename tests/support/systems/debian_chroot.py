@@ -152,7 +152,7 @@ def sid_chroot(*, application: bool = True) -> Iterator[Chroot]:
     chroot = find_tool("chroot")
     if chroot is None or os.geteuid() != 0:
         absent("needs root, and chroot")
-    with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=_room()) as scratch:
+    with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=room()) as scratch:
         copy = Path(scratch) / "sid"
         _run(["cp", "-a", "--reflink=auto", str(original_sid()), str(copy)])
         sid = Chroot(copy, chroot)
@@ -164,11 +164,11 @@ def sid_chroot(*, application: bool = True) -> Iterator[Chroot]:
 @contextmanager
 def copy_of(original: Chroot) -> Iterator[Chroot]:
     """A copy as it is now, removed afterwards. Nothing may change the original meanwhile."""
-    with another(original.top, _room()) as top:
+    with another(original.top, room()) as top:
         yield Chroot(top, original._chroot)
 
 
-def _room() -> str | Path:
+def room() -> str | Path:
     """Not just anywhere: files there have to be executable, and its /dev/null a device."""
     return corpus.memory(programs=True) or CACHE
 
