@@ -202,6 +202,7 @@ def test_no_block_is_left_out(page: Path) -> None:
         "arch",
         "builder",
         "shells",
+        "workshop",
         *PARSED,
         *TRIED_ELSEWHERE,
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 
 import corpus
 from archives import build, compile_tree, package_tree
+from builder.distfiles import fetch
 from confinement import NOBODY, private_mounts
 from conftest import absent
 from dask_cluster import node_environment, node_python
@@ -30,6 +31,7 @@ from pacman_root import PacmanRoot
 from rpm_root import RpmRoot
 from scratch_root import lay_out, library_of, relocatable
 from system_tools import find_tool
+from workshop import workshop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -146,6 +148,8 @@ class Places:
             return self._builder()
         if name == "shells":
             return self._with_shells()
+        if name == "workshop":
+            return self._workshop()
         if name == "fedora":
             return self._managed(RpmRoot)
         assert name == "arch"
@@ -274,6 +278,15 @@ class Places:
         (place.top() / "srv/image").mkdir()
         shutil.copy2(package, place.top() / "srv/image")
         return replace(place, environment=environment)
+
+    def _workshop(self) -> Place:
+        """A Debian sid with what packages are built with, and a checkout."""
+        top = self._stack.enter_context(workshop()).top
+        checkout = "/root/pyctrigger"
+        inner = top / checkout.lstrip("/")
+        shutil.copytree(CHECKOUT, inner, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        shutil.copytree(next(iter(fetch(CHECKOUT).values())).parent, inner / "ports/distfiles")
+        return inside(top, {}).starting_in(checkout)
 
     def _managed(self, kind: type[ManagedRoot]) -> Place:
         """A root with two Pythons, the manager itself, and the package file that the page before had built."""
