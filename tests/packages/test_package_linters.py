@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from environment import CHECKOUT
+from pyctrigger.version import VERSION
 from system_tools import find_tool
 from workshop import workshop
 
@@ -50,6 +51,11 @@ def test_namcap(tmp_path: Path) -> None:
     filters = {line: re.compile(line) for line in NAMCAP_FILTERS.read_text().splitlines() if _is_filter(line)}
     assert [line for line in found if not any(each.fullmatch(line) for each in filters.values())] == []
     assert found != []
+
+
+def test_pkgbuild_says_the_version_itself() -> None:
+    """namcap, and who looks for updates, read it without running anything."""
+    assert f"\npkgver={VERSION}\n" in (CHECKOUT / "ports/arch/PKGBUILD").read_text()
 
 
 def _is_filter(line: str) -> bool:
