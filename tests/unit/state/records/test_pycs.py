@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from earlier_manifests import COLUMNS, earlier
+from earlier_manifests import record as earlier_record
+from earlier_manifests import row as earlier_row
 from manifests import recorded
 from pyctrigger.state.records import blocks, pycs
 from pyctrigger.state.records.blocks import Block
@@ -159,3 +162,83 @@ def test_blocks_that_need_no_look_are_written_as_they_come(
     kept = {name: each for name, each in expected.items() if each is not None}
     assert is_joined is not (bool(unpacked) or not kept)
     assert ({"/site": kept} if kept else {}) == recorded(tmp_path / "manifest.sqlite")
+
+
+def test_what_somebody_else_saved_is_read_after_our_own(tmp_path: Path) -> None:
+    """Until then what was read counts."""
+    ours, theirs = Manifest(str(tmp_path)), Manifest(str(tmp_path))
+    theirs.pycs.note("/site", "m", record(1))
+    theirs.save()
+    assert record(1) == ours.pycs.get("/site", "m")
+    theirs.pycs.note("/site", "m", record(2))
+    theirs.save()
+    assert record(1) == ours.pycs.get("/site", "m")
+    ours.pycs.note("/site", "n", record(3))
+    assert 1 == ours.pycs.unsaved
+    ours.save()
+    assert (record(2), record(3), 0) == (ours.pycs.get("/site", "m"), ours.pycs.get("/site", "n"), ours.pycs.unsaved)
+    for each in (ours, theirs):
+        each.close()
+
+
+# -- release 0.1 -------------------------------------------------------------------------------------------------------
+
+
+def tables(place: Path) -> set[str]:
+    """Those of a manifest."""
+    database = sqlite3.connect(place / "manifest.sqlite")
+    found = {name for (name,) in database.execute("select name from sqlite_master where type = 'table'")}
+    database.close()
+    return found
+
+
+@pytest.mark.parametrize("columns", COLUMNS)
+def test_they_are_read_and_taken_over(tmp_path: Path, columns: str) -> None:
+    """Those of directories that a run doesn't come to as well; what it records itself is newer."""
+    rows = [
+        earlier_row("/a/", "m"),
+        earlier_row("/a/", "gone"),
+        earlier_row("/a/", "young", ""),
+        earlier_row("/b/", "m"),
+        earlier_row("/b/", "n"),
+    ]
+    earlier(tmp_path, rows, columns)
+    manifest = Manifest(str(tmp_path))
+    found = [manifest.pycs.get("/a/", name) for name in ("m", "young", "other")]
+    assert [earlier_record(), earlier_record(UNSEEN), None] == found
+    newer = earlier_record()._replace(microseconds=12)
+    manifest.pycs.note("/a/", "gone", None)
+    manifest.pycs.note("/a/", "new", newer)
+    manifest.pycs.note("/b/", "m", newer)
+    manifest.save()
+    kept = {
+        "/a/": {"m": earlier_record(), "young": earlier_record(UNSEEN), "new": newer},
+        "/b/": {"m": newer, "n": earlier_record()},
+    }
+    assert (kept, False) == (recorded(tmp_path / "manifest.sqlite"), "pycs" in tables(tmp_path))
+    assert (earlier_record(), None) == (manifest.pycs.get("/b/", "n"), manifest.pycs.get("/a/", "gone"))
+    manifest.close()
+
+
+def test_what_both_have_is_this_releases(tmp_path: Path) -> None:
+    """That release has come back for a while, and worked beside our records."""
+    manifest = Manifest(str(tmp_path))
+    manifest.pycs.note("/a/", "m", earlier_record())
+    manifest.save()
+    manifest.close()
+    earlier_rows = [earlier_row("/a/", "m", "9:9:9:9:9"), earlier_row("/a/", "n"), earlier_row("/b/", "m")]
+    database = sqlite3.connect(tmp_path / "manifest.sqlite")
+    database.execute(
+        "create table pycs (directory, name, source, source_digest, pyc, body_digest, header, microseconds)"
+    )
+    database.executemany("insert into pycs values (?, ?, ?, ?, ?, ?, ?, ?)", earlier_rows)
+    database.commit()
+    database.close()
+    again = Manifest(str(tmp_path))
+    found = [again.pycs.get(*key) for key in (("/a/", "m"), ("/a/", "n"), ("/b/", "m"))]
+    assert [earlier_record(), None, earlier_record()] == found
+    again.pycs.note("/c/", "m", earlier_record())
+    again.save()
+    again.close()
+    expected = {"/a/": {"m": earlier_record()}, "/b/": {"m": earlier_record()}, "/c/": {"m": earlier_record()}}
+    assert expected == recorded(tmp_path / "manifest.sqlite")

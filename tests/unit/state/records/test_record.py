@@ -11,6 +11,7 @@ from pyctrigger.state.records import record as module
 from pyctrigger.state.records.record import (
     PACKED,
     UNSEEN,
+    Record,
     digest_of,
     digest_of_pieces,
     identity_at,
@@ -104,6 +105,12 @@ def test_times_of_other_centuries_differ_too(mtime: int) -> None:
 def test_what_we_wrote_ourselves_is_young_by_nature(ctime: int, expected: bytes) -> None:
     """Nothing else can change it within a fine tick."""
     assert expected == identity_written(status(5, ctime))
+
+
+def test_a_record_of_a_pyc_that_was_renamed() -> None:
+    """All else is as it was."""
+    record = Record(b"s", b"sd", b"p", b"bd", b"h", 7, "store", "signer")
+    assert Record(b"s", b"sd", b"q", b"bd", b"h", 7, "store", "signer") == record.of_pyc(b"q")
 
 
 @pytest.mark.parametrize("pieces", [[], [b""], [b"abc"], [b"a", b"", memoryview(b"bc")]])
