@@ -178,3 +178,58 @@ def test_it_counts_archives(pyctrigger: Command, tmp_path: Path, kind: str) -> N
     _, screen = watched(pyctrigger, kind, ["audit", tmp_path])
     assert [(1, 3), (2, 3), (3, 3)] == counted(screen, "examining")
     assert [] == screen.lines
+
+
+# -- a hook ------------------------------------------------------------------------------------------------------------
+
+#: A megabyte that takes no time: how long a hook will work is told by sizes.
+LARGE = "#" * (1 << 20)
+#: How many such sources a hook finds, the levels that it is to write, and what it says before.
+AHEAD: dict[str, tuple[int, str, list[str]]] = {
+    "little": (14, "0", []),
+    "much": (16, "0", ["16 sources need bytecode"]),
+    "little, at three levels": (6, "0,1,2", ["6 sources need bytecode"]),
+}
+
+
+@pytest.mark.parametrize("case", AHEAD)
+def test_a_hook_says_how_much_there_is_before_a_long_work(
+    pyctrigger: Command, tmp_path: Path, newest: Interpreter, case: str
+) -> None:
+    """Whoever waits for a package manager sees nothing else. New headers aren't such a work."""
+    number, levels, expected = AHEAD[case]
+    site = write_tree(tmp_path / "site", {f"package/m{each}.py": LARGE for each in range(number)})
+    scope: list[Argument] = ["--python", newest.path, "--site-dir", site, "--optimize", levels, "--jobs", "1"]
+
+    hook = pyctrigger.text("run", "--hook", *scope, site / "package")
+    for source in site.glob("package/*.py"):
+        os.utime(source, (1, 1))
+    again = pyctrigger.text("run", "--hook", *scope, site / "package")
+
+    told = [line.partition(": ") for line in hook.err.splitlines()]
+    assert expected == [text for _, _, text in told if "need bytecode" in text]
+    assert (0, 0, True) == (hook.code, again.code, {newest.flavour} == {name for name, _, _ in told})
+    assert "need bytecode" not in again.err
+
+
+def test_a_persons_run_and_a_quiet_hook_say_nothing_before(
+    pyctrigger: Command, tmp_path: Path, newest: Interpreter
+) -> None:
+    """One has its progress, the other was asked to."""
+    site = write_tree(tmp_path / "site", {f"package/m{each}.py": LARGE for each in range(16)})
+    scope: list[Argument] = ["--python", newest.path, "--site-dir", site, "--jobs", "1", "--stateless"]
+
+    said = [pyctrigger.text("run", *options, *scope, site / "package") for options in (["--hook", "-q"], [])]
+
+    assert [False, False] == ["need bytecode" in each.err for each in said]
+
+
+def test_very_many_are_not_counted(pyctrigger: Command, tmp_path: Path, newest: Interpreter) -> None:
+    """They are held in memory until the line is said: here four, instead of 20,000, and any work is a long one."""
+    site = write_tree(tmp_path / "site", {f"package{each}/m.py": "" for each in range(6)})
+    few = "from pyctrigger.run.apply import spread; spread.MOST_ANNOUNCED, spread._LONG = 4, 0"
+    pyctrigger.program = [sys.executable, "-c", f"import sys; {few}; from pyctrigger.cli import main; sys.exit(main())"]
+
+    hook = pyctrigger.json("run", "--hook", "--python", newest.path, "--site-dir", site)
+
+    assert (6, f"{newest.flavour}: more than 4 sources need bytecode\n") == (hook.counts["compiled"], hook.err)

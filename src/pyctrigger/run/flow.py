@@ -73,7 +73,9 @@ def carry_out(
                             sites.close()
                             continue
                         layouts, keep = [layout for _, layout in sites.layouts], workspace.lock_descriptors
-                        own_changes = spread(chain([change], changes), execution, workers, layouts, keep)
+                        all_changes = chain([change], changes)
+                        hook_of = target.interpreter.flavour if request.running.hook else None
+                        own_changes = spread(all_changes, execution, workers, layouts, keep, hook_of=hook_of)
                         with contextlib.closing(execution.run(own_changes)) as compiled:
                             for source, code in compiled:
                                 execution.writer.store(source, code)
