@@ -1,4 +1,4 @@
-"""Servers that keep bytecode for several machines: Redis, nginx, and others that are as bad as a test wants."""
+"""Servers that keep bytecode for several machines: Redis, Valkey, nginx, and others as bad as a test wants."""
 
 from __future__ import annotations
 
@@ -96,10 +96,15 @@ class Redis(Server):
             plain = ["--port", "0"]
             options = tuple(str(port) if each == "PORT" else each for each in options)
         super().__init__(
-            [tool("redis-server"), *plain, "--bind", "127.0.0.1", "--save", "", "--dir", str(state), *options],
+            [*self.program(), *plain, "--bind", "127.0.0.1", "--save", "", "--dir", str(state), *options],
             port,
             state,
         )
+
+    @staticmethod
+    def program() -> list[str]:
+        """The beginning of its command line."""
+        return [tool("redis-server")]
 
     @property
     def url(self) -> str:
@@ -133,6 +138,20 @@ class Redis(Server):
             names = sorted(client.keys("*"))
             values = client.mget(names)
             client.mset(dict(zip(names, [*values[1:], values[0]])))
+
+
+class Valkey(Redis):
+    """valkey-server: the distribution's, or that of a Debian sid."""
+
+    @staticmethod
+    def program() -> list[str]:
+        """The beginning of its command line."""
+        found = find_tool("valkey-server")
+        if found is not None:
+            return [found]
+        from sid_program import sid_program
+
+        return sid_program("/usr/bin/valkey-server")
 
 
 class Nginx(Server):

@@ -35,6 +35,7 @@ from store_servers import (
     Fleet,
     Nginx,
     Redis,
+    Valkey,
     content_of,
     counts,
     fleet,
@@ -72,6 +73,7 @@ KINDS: dict[str, tuple[type[Any], list[str]]] = {
     "redis": (Redis, ["--jobs", "1"]),
     "redis with lanes": (Redis, ["--jobs", "3", "--optimize", "0,1,2"]),
     "redis at level 1": (Redis, ["--jobs", "3", "--optimize", "1"]),
+    "valkey with lanes": (Valkey, ["--jobs", "3", "--optimize", "0,1,2"]),
     "nginx": (Nginx, ["--jobs", "1", "--invalidation-mode", "checked-hash"]),
     "nginx with lanes": (Nginx, ["--jobs", "3", "--stateless", "--source-date-epoch", "1000"]),
 }
@@ -313,15 +315,23 @@ def test_a_full_server_takes_nothing_more_and_gives_what_it_has(built: Fleet, tm
         assert (0, 0, COUNT) == counts(built.run(built.tree("full"), "--stateless"))
 
 
-def test_who_may_only_read(built: Fleet, redis: Redis) -> None:
+@pytest.mark.parametrize("kind", [Redis, Valkey])
+def test_who_may_only_read(built: Fleet, tmp_path: Path, kind: type[Redis]) -> None:
     """A run needs no other right than GET; and whoever has no password is refused."""
-    with redis.client() as client:
+    with running(kind(tmp_path / "server")) as server:
+        built.push(server.url)
+        judge_reader(built, server)
+
+
+def judge_reader(built: Fleet, server: Redis) -> None:
+    """Let a user of a filled server read, and nobody else."""
+    with server.client() as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", f">{SECRET}", "~pyctrigger:*", "+get", "+select")
         client.execute_command("ACL", "SETUSER", "default", "off")
     password = built.top / "password"
     password.write_text(f"{SECRET}\n")
     password.chmod(0o600)
-    url = redis.url.replace("//", "//reader@")
+    url = server.url.replace("//", "//reader@")
     built.use(url, password_file=str(password))
     assert (0, 0, COUNT) == counts(built.run(built.tree("reader"), "--stateless"))
 
@@ -330,7 +340,7 @@ def test_who_may_only_read(built: Fleet, redis: Redis) -> None:
     built.use(url)
     outcome = built.run(built.tree("stranger"), "--stateless")
     assert (0, COUNT, 0) == counts(outcome)
-    assert [f"store {redis.url}: it refuses this user or password; {REST}"] == said(outcome)
+    assert [f"store {server.url}: it refuses this user or password; {REST}"] == said(outcome)
     password.chmod(0o644)
     built.use(url, password_file=str(password))
     outcome = built.run(built.tree("careless"), "--stateless")

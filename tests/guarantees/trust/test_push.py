@@ -16,7 +16,7 @@ from pyctrigger.interpreter.probe import probe
 from pyctrigger.store.container import StoredCode
 from pyctrigger.store.key import keys_of
 from pyctrigger.store.local import open_local
-from store_servers import Nginx, Redis, running, talker
+from store_servers import Nginx, Redis, Valkey, running, talker
 
 if TYPE_CHECKING:
     import socket
@@ -84,7 +84,7 @@ def farm(pyctrigger: Command, newest: Interpreter) -> Iterator[Farm]:
         yield made
 
 
-SERVERS: dict[str, Callable[[Path], Any]] = {"redis": Redis, "nginx": Nginx}
+SERVERS: dict[str, Callable[[Path], Any]] = {"redis": Redis, "valkey": Valkey, "nginx": Nginx}
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -186,10 +186,11 @@ def test_only_what_was_compiled_here_and_all_may_read_is_sent(farm: Farm) -> Non
     assert len(SOURCES) == kept.count(b"pyctsea1")
 
 
-def test_what_a_server_refuses_ends_the_push(farm: Farm) -> None:
+@pytest.mark.parametrize("kind", [Redis, Valkey])
+def test_what_a_server_refuses_ends_the_push(farm: Farm, kind: type[Redis]) -> None:
     """A user that may only read can't write; the message names the server, and no secret."""
     words = ("on", ">geheim", "~pyctrigger:*", "+get", "+exists", "-set")
-    with running(Redis(farm.top / "server", "--user", "reader", *words)) as server:
+    with running(kind(farm.top / "server", "--user", "reader", *words)) as server:
         password = farm.top / "password"
         password.write_text("geheim\n")
         password.chmod(0o600)

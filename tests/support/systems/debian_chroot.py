@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 CACHE = Path("/var/cache/pyctrigger-tests")
 PACKAGES = ("python3", "python3.14", "python3.15", "pypy3")
-#: What apt can install inside: packages, modules of one file, and what a page has its reader install.
+#: What apt can install inside: packages, modules of one file, what a page has its reader install, and a server for
+#: machines whose distribution has none.
 PAYLOADS = (
     "python3-attr",
     "python3-filelock",
@@ -41,6 +42,9 @@ PAYLOADS = (
     "python3-six",
     "python3-sqlparse",
     "sudo",
+    "systemd-standalone-sysusers",  # or what follows would bring all of systemd
+    "systemd-standalone-tmpfiles",
+    "valkey-server",
 )
 EXECUTABLES = ("/usr/bin/python3.14", "/usr/bin/python3.15", "/usr/bin/pypy3.11")
 
