@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -14,7 +13,6 @@ import sys
 import tarfile
 import threading
 import time
-import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +21,13 @@ import psutil
 import pytest
 
 from archive_server import ArchiveServer, archive_server
-from archives import BUILDERS
+from archives import BUILDERS, build_large, failures, noise, without_path
 from environment import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from command import Command, Outcome
+    from command import Command
 
 #: What a reader fetches first, and last.
 BLOCK = 1 << 16
@@ -41,35 +39,6 @@ def server(tmp_path: Path) -> Iterator[ArchiveServer]:
     (tmp_path / "top").mkdir()
     with archive_server(tmp_path / "top") as server:
         yield server
-
-
-def noise(size: int) -> bytes:
-    """Bytes that can't be compressed, the same each time."""
-    return hashlib.shake_128(b"noise").digest(size)
-
-
-def build_large(path: Path, pycs: int = 1) -> Path:
-    """A zip of some megabytes, whose bytecode is somewhere among them."""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("demo/first.bin", noise(2 << 20))
-        for number in range(pycs):
-            archive.writestr(f"demo/m{number}.pyc", (3495).to_bytes(2, "little") + b"\r\n" + bytes(20))
-        archive.writestr("demo/last.bin", noise(2 << 20))
-        archive.writestr("demo-1.dist-info/WHEEL", "Wheel-Version: 1.0\n")
-    return path
-
-
-def without_path(archive: dict[str, Any]) -> dict[str, Any]:
-    """What is said of an archive, wherever it is."""
-    return {key: value for key, value in archive.items() if not key.startswith("path")}
-
-
-def failures(outcome: Outcome) -> list[tuple[str, str]]:
-    """Kind and message, of each archive in turn."""
-    return [
-        (each["failure"]["kind"], each["failure"]["message"]) if each["failure"] else ("", "")
-        for each in outcome.document["archives"]
-    ]
 
 
 @pytest.mark.parametrize("has_ranges", [True, False], ids=["ranges", "none"])

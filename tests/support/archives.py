@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import subprocess
@@ -17,6 +18,7 @@ from system_tools import find_tool
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from command import Outcome
     from interpreters import Interpreter
 
 _SECONDS = 120
@@ -248,3 +250,32 @@ def build(name: str, tree: Path, directory: Path) -> Path:
     """Build one of them into a directory that is there for it alone."""
     directory.mkdir(exist_ok=True)
     return BUILDERS[name][0](tree, directory / name)
+
+
+def noise(size: int) -> bytes:
+    """Bytes that can't be compressed, the same each time."""
+    return hashlib.shake_128(b"noise").digest(size)
+
+
+def build_large(path: Path, pycs: int = 1) -> Path:
+    """A zip of some megabytes, whose bytecode is somewhere among them."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("demo/first.bin", noise(2 << 20))
+        for number in range(pycs):
+            archive.writestr(f"demo/m{number}.pyc", (3495).to_bytes(2, "little") + b"\r\n" + bytes(20))
+        archive.writestr("demo/last.bin", noise(2 << 20))
+        archive.writestr("demo-1.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+    return path
+
+
+def without_path(archive: dict[str, Any]) -> dict[str, Any]:
+    """What is said of an archive, wherever it is."""
+    return {key: value for key, value in archive.items() if not key.startswith("path")}
+
+
+def failures(outcome: Outcome) -> list[tuple[str, str]]:
+    """Kind and message, of each archive in turn."""
+    return [
+        (each["failure"]["kind"], each["failure"]["message"]) if each["failure"] else ("", "")
+        for each in outcome.document["archives"]
+    ]

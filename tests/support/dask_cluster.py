@@ -92,11 +92,13 @@ class DaskCluster:
 
 
 @contextmanager
-def dask_cluster(nodes: int = 3, *, certificates: Path | None = None) -> Iterator[DaskCluster]:
-    """A cluster in a directory of its own, which the nodes can enter."""
+def dask_cluster(
+    nodes: int = 3, *, certificates: Path | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[DaskCluster]:
+    """A cluster in a directory of its own, which the nodes can enter; `variables` are in their environment."""
     with tempfile.TemporaryDirectory(prefix="pyctrigger-dask-") as made:
         place = Path(made).resolve()
-        environment = node_environment(place)
+        environment = {**node_environment(place), **(variables or {})}
         if certificates is not None:
             environment.update(tls_environment(certificates))
         place.chmod(0o755)

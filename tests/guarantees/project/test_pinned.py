@@ -26,7 +26,7 @@ DOCUMENTING = [host for host in HOSTS if int(host[2:]) >= OLDEST[1]]
 CORPORA = {"corpus": 100, "headline": 90}
 #: The locks, by the hosts that they hold for.
 LOCKED = {
-    **dict.fromkeys(["bench", "django", "nox", "pip", "run", "test"], HOSTS),
+    **dict.fromkeys(["bench", "django", "nox", "pip", "run", "servers", "test"], HOSTS),
     "docs": DOCUMENTING,
     "mutants": HOSTS[1:],
 }

@@ -13,12 +13,22 @@ from ...interpreter.servant import NoAnswerError
 from ...outcome.outcome import path_fields
 from ...outcome.report import printable
 from ...pyc.magic import number_of, release_of
-from .budget import HAVE_BACKEND, HAVE_ZSTD, MOST_MAGIC_NUMBERS, MOST_TAGS, RAISE_SIZE, UNPACK_BY_HAND, ArchiveLimits
+from .budget import (
+    HAVE_BACKEND,
+    HAVE_CREDENTIALS,
+    HAVE_ZSTD,
+    MAKE_READABLE,
+    MOST_MAGIC_NUMBERS,
+    MOST_TAGS,
+    RAISE_SIZE,
+    UNPACK_BY_HAND,
+    ArchiveLimits,
+)
 from .judgement import KINDS, REASONS
 
 FORMATS = frozenset({"wheel", "egg", "sdist", "zip", "conda", "deb", "rpm", "tar", "pkg", "arch", "apk"})
 FAILURES = frozenset({"damaged", "limit", "unsupported", "memory", "io", "defect"})
-HINTS = frozenset({HAVE_BACKEND, HAVE_ZSTD, RAISE_SIZE, UNPACK_BY_HAND})
+HINTS = frozenset({HAVE_BACKEND, HAVE_CREDENTIALS, HAVE_ZSTD, MAKE_READABLE, RAISE_SIZE, UNPACK_BY_HAND})
 COUNTS = ("members", "sources", "pycs", "foreign", *KINDS)
 _LONGEST_MESSAGE = 1000
 _MAGIC = re.compile(r"[0-9a-f]{4}0d0a\Z", re.ASCII)

@@ -28,6 +28,7 @@ from ...interpreter.servant import (
 )
 from .archive_report import parse_answer
 from .budget import HAVE_BACKEND, RAISE_SIZE, ArchiveError, ArchiveLimits
+from .fetch_errors import describe, may_pass
 from .formats import is_streamed
 from .streams import FAILED, MOST_OF_A_RANGE, REQUEST
 
@@ -44,8 +45,6 @@ _TIMES_ITS_SIZE, _FOR_GAPS = 8, 64 << 20
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 10.0, 30.0
 #: Seconds before the second and the third try of what may pass by itself.
 _PAUSES = (0.2, 1.0)
-_PASSING_STATUS = frozenset({429, 500, 502, 503, 504})
-_PASSING = frozenset({"ServerDisconnectedError", "ClientPayloadError", "ClientOSError", "ConnectionResetError"})
 _LARGEST_ANSWER = 1 << 16
 _LONGEST_URL = 1 << 16
 _OPENED, _FAILED = b"o", b"f"
@@ -105,7 +104,7 @@ def serve(channel_number: int, life: int, uid: int, limited: list[Any]) -> None:
             descriptor = archive.open()
         except Exception as error:  # noqa: BLE001 - one archive must not end the work on all others
             channel.sendall(_FAILED)
-            send_frame(channel, _told(_describe(error)))
+            send_frame(channel, _told(describe(error)))
             continue
         socket.send_fds(channel, [_OPENED], [descriptor])
         os.close(descriptor)
@@ -130,7 +129,11 @@ class _Archive:
             raise ArchiveError("unsupported", "is a chain of file systems, which may keep copies", HAVE_BACKEND)
         self._limits = limits
         self._is_http = url.startswith(("http://", "https://"))
-        self._system, self._path = url_to_fs(url, **(_http_options() if self._is_http else {}))
+        is_s3 = url.startswith(("s3://", "s3a://"))
+        options = _http_options() if self._is_http else _s3_options() if is_s3 else {}
+        self._system, self._path = url_to_fs(url, **options)
+        if is_s3:
+            self._system.retries = 1
         self._file: Any = None
         self._size = 0
         self._left = 0
@@ -173,7 +176,7 @@ class _Archive:
                     piece = self._read(start, min(length, MOST_OF_A_RANGE))
                 except Exception as error:  # noqa: BLE001 - the reader has to be told, whatever it is
                     channel.sendall(FAILED)
-                    send_frame(channel, _describe(error).message.encode())
+                    send_frame(channel, describe(error).message.encode())
                 else:
                     send_frame(channel, piece)
 
@@ -251,6 +254,13 @@ def _http_options() -> dict[str, Any]:
     return {"client_kwargs": client, "headers": {"Accept-Encoding": "identity"}}
 
 
+def _s3_options() -> dict[str, Any]:
+    """Returns options of s3fs; who asks, and where, is for the environment and the files of an account to say."""
+    once: dict[str, Any] = {"total_max_attempts": 1}  # it is tried again here
+    client = {"connect_timeout": _CONNECT_TIMEOUT, "read_timeout": _READ_TIMEOUT, "retries": once}
+    return {"config_kwargs": client}
+
+
 def _unnamed_file(content: bytes) -> int:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("pyctrigger")
@@ -268,48 +278,7 @@ def _persist(act: Callable[[], _Got]) -> _Got:
         try:
             return act()
         except Exception as error:
-            if not any(map(_may_pass, _causes(error))):
+            if not may_pass(error):
                 raise
         time.sleep(pause)
     return act()
-
-
-def _may_pass(error: BaseException) -> bool:
-    return getattr(error, "status", 0) in _PASSING_STATUS or type(error).__name__ in _PASSING
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """Returns an error, and what led to it: fsspec says that a file isn't there, whatever happened."""
-    found = [error]
-    while (cause := found[-1].__cause__) is not None and len(found) < 10:
-        found.append(cause)
-    return found
-
-
-def _describe(error: BaseException) -> ArchiveError:
-    """Returns what an error means: what was at its origin, in words that are the same on each node."""
-    import ssl
-
-    causes = _causes(error)
-    origin = causes[-1]
-    if isinstance(error, ArchiveError):
-        return error
-    if isinstance(error, MemoryError):
-        return ArchiveError("memory", "needs more memory than one archive may use")
-    if isinstance(error, ImportError) or "Protocol not known" in str(error):
-        return ArchiveError("unsupported", f"can't be fetched: {_words(error)}", HAVE_BACKEND)
-    if status := getattr(origin, "status", 0):
-        return ArchiveError("io", f"HTTP {status}: {_words(getattr(origin, 'message', ''))}")
-    if any("Timeout" in type(each).__name__ for each in causes):
-        return ArchiveError("io", "did not answer in time")
-    if isinstance(origin, OSError):
-        system = getattr(origin, "os_error", origin)  # aiohttp's own have the system's in them
-        number = 0 if isinstance(system, ssl.SSLError) else system.errno or 0
-        return ArchiveError("io", os.strerror(number) if number > 0 else _words(system.strerror or origin))
-    return ArchiveError("io", f"{type(origin).__name__}: {_words(origin)}")
-
-
-def _words(said: object) -> str:
-    """Returns a text that a server may have a part in, short and on one line."""
-    text = " ".join(str(said).split()) or type(said).__name__
-    return "".join(character if character.isprintable() else "?" for character in text)[:200]
