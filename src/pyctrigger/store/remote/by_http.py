@@ -25,6 +25,7 @@ CONNECTIONS = 8
 #: Bytes of an answer that is no content; more of it isn't read, and the connection is closed.
 _MOST_UNREAD = 1 << 16
 _ABSENT, _OK = frozenset({404, 410}), frozenset({200, 201, 202, 204})
+_CONTENT_TYPE = "application/octet-stream"
 _UNAUTHORIZED, _FORBIDDEN = frozenset({401, 407}), 403
 #: What a server does to a connection that was unused for too long, or used too often.
 _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
@@ -74,17 +75,19 @@ class HttpTransport:
     def _ask(self, method: str, name: str, largest: int, content: bytes | None = None) -> Gotten:
         """Returns what is answered; of what isn't a GET, `b""` if it is there or was kept."""
         target = f"{self._address.path}/{name}{self._address.query}"
+        # Some build caches refuse what doesn't say what it is (415).
+        headers = self._headers if content is None else {**self._headers, "Content-Type": _CONTENT_TYPE}
         connection, is_used = self._connection()
         try:
             try:
-                connection.request(method, target, content, self._headers)
+                connection.request(method, target, content, headers)
                 answer = connection.getresponse()
             except _CLOSED:
                 if not is_used:
                     raise
                 self._drop()
                 connection, _ = self._connection()
-                connection.request(method, target, content, self._headers)
+                connection.request(method, target, content, headers)
                 answer = connection.getresponse()
             return self._read(answer, largest, is_content=method == "GET")
         except (OSError, http.client.HTTPException, MemoryError) as error:
