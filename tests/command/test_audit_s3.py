@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import s3fs
@@ -23,7 +26,6 @@ from pyctrigger.inspect.audit.budget import HAVE_CREDENTIALS, MAKE_READABLE
 from store_servers import talker, tool
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from command import Command, Outcome
@@ -77,6 +79,28 @@ def test_the_report_is_that_of_files(pyctrigger: Command, bucket: Bucket) -> Non
     assert (1, len(BUILDERS) + 1) == (here.code, len(bucket.urls))
     assert bucket.urls == [each["path"] for each in there.document["archives"]]
     assert (here.code, reports(here)) == (there.code, reports(there))
+
+
+def test_a_zip_is_read_by_ranges(pyctrigger: Command, bucket: Bucket) -> None:
+    """Of four megabytes only what is looked at."""
+    given: list[int] = []
+
+    def relay(connection: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", urlsplit(bucket.store.s3).port or 0)) as server:
+            ways = {connection: server, server: connection}
+            while True:
+                for ready in select.select(list(ways), [], [])[0]:
+                    if not (data := ready.recv(1 << 16)):
+                        return
+                    given.append(len(data) if ready is server else 0)
+                    ways[ready].sendall(data)
+
+    with talker(relay) as port:
+        outcome = bucket.audit(
+            pyctrigger, "s3://closed/large.whl", **{**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        )
+    assert 1 == outcome.document["summary"]["counts"]["pycs"]
+    assert 0 < sum(given) < 5 << 16
 
 
 def test_the_nodes_of_a_cluster_ask_as_who_they_are(pyctrigger: Command, bucket: Bucket) -> None:
