@@ -34,10 +34,12 @@ def take_all(database: Any) -> Iterator[tuple[bytes, dict[str, Record]]]:
 def _by_name(rows: Iterable[tuple[Any, ...]]) -> dict[str, Record]:
     """Returns the records of rows, but for damaged ones. Columns that came after that release aren't taken over."""
     found = {}
-    for _, name, source, source_digest, pyc, body_digest, header, microseconds, *_ in rows:
+    for row in rows:
         with contextlib.suppress(TypeError, ValueError, AttributeError, struct.error):
-            files = _identity(source), bytes(source_digest), _identity(pyc), bytes(body_digest), bytes(header)
-            found[os.fsdecode(name)] = Record(*files, int(microseconds))
+            _, name, source, source_digest, pyc, body_digest, header, microseconds, *_ = row
+            if {type(name), type(source_digest), type(body_digest), type(header)} == {bytes}:
+                files = _identity(source), source_digest, _identity(pyc), body_digest, header
+                found[os.fsdecode(name)] = Record(*files, int(microseconds))
     return found
 
 

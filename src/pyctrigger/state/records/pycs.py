@@ -121,8 +121,9 @@ class PycRecords:
         encoded = os.fsencode(directory)
         self._directory, self._records, self._first, self._end = directory, {}, b"", None
         for *fields, first, end in self._ask(_FIND, encoded, os.fsencode(name)):
-            self._first, self._end = first, end
-            self._records = Block(*fields).unpacked()
+            if isinstance(first, bytes) and isinstance(end, (bytes, type(None))):  # not what a damaged row may have
+                self._first, self._end = first, end
+                self._records = Block(*fields).unpacked()
             return
         if self._has_earlier is None:
             self._has_earlier = bool(self._ask(_EARLIER))
@@ -143,7 +144,7 @@ class PycRecords:
             self._write_directory(database, os.fsencode(name), name)
 
     def _write_directory(self, database: Any, directory: bytes, name: str) -> None:
-        firsts = [first for (first,) in database.execute(_FIRSTS, (directory,))]
+        firsts = [first for (first,) in database.execute(_FIRSTS, (directory,)) if isinstance(first, bytes)]
         if not firsts and (block := _joined(self._unsaved[name])) is not None:
             database.execute(_INSERT, (directory, b"", *block))
             return

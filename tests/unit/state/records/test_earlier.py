@@ -35,6 +35,7 @@ def test_all_are_taken_once(tmp_path: Path, columns: str) -> None:
         row("/a/", "m", 7),
         row("/a/", "m", "1:2:3:4:99999999999999999999"),
         row("/a/", "m", header=1.5),
+        row("/a/", "m", header=1 << 40),
         (b"/a/", 7, "", b"", "", b"", b"", 0),
     ],
 )

@@ -182,6 +182,26 @@ def test_what_somebody_else_saved_is_read_after_our_own(tmp_path: Path) -> None:
         each.close()
 
 
+@pytest.mark.parametrize("first", [0, 1.5, "text"])
+def test_a_damaged_row_has_no_records(tmp_path: Path, first: object) -> None:
+    """Beside it new ones are kept."""
+    manifest = Manifest(str(tmp_path))
+    for name in ("m", "n"):
+        manifest.pycs.note(f"/{name}", name, record(1))
+    manifest.save()
+    manifest.close()
+    database = sqlite3.connect(tmp_path / "manifest.sqlite")
+    database.execute("update blocks set first = ? where directory = ?", (first, b"/m"))
+    database.commit()
+    database.close()
+    again = Manifest(str(tmp_path))
+    assert [None, None, record(1)] == [again.pycs.get("/m", "m"), again.pycs.get("/m", "q"), again.pycs.get("/n", "n")]
+    again.pycs.note("/m", "q", record(2))
+    again.save()
+    assert record(2) == again.pycs.get("/m", "q")
+    again.close()
+
+
 # -- release 0.1 -------------------------------------------------------------------------------------------------------
 
 
