@@ -5,31 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from debian_chroot import Chroot, copy_of
-from debian_packages import ARCHIVE, DIST_PACKAGES, Package, with_version
+from debian_packages import ARCHIVE, DIST_PACKAGES, Package, build, with_version
 from debian_system import OWN, PYPY, Debian, sid_with_packages
 from environment import CHECKOUT
-from packages import not_fresh, pycs_below, sources_below
+from packages import not_fresh, pycs_below, snapshot, sources_below
+from taken_over import PROGRAMS, SERVING, TAKEOVER, always_there, calls, misplaced, note_calls, silent
 from trixie import PAYLOADS, trixie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from command import Outcome
-
-TAKEOVER = "/usr/lib/pyctrigger-takeover"
-SERVING = "/var/lib/pyctrigger/serving"
-PROGRAMS = ("py3compile", "py3clean")
-CALLS = "/tmp/calls"
-#: Of dpkg's output: what nobody should see.
-COMPLAINTS = ("warning", "unable to", "error", "did not run", "left behind", "Traceback")
 
 #: Its postinst runs what was just unpacked, before any trigger, with each Python; both versions have one size and time.
 IMPORTS = '[ "$1" = configure ] || exec py3compile -p early\n'
@@ -67,11 +57,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chroot]:
     """A Debian without PyPy, whose programs py3compile and py3clean note how they are called."""
     with sid_with_packages(tmp_path_factory.mktemp("packages"), PACKAGES) as sid:
         Debian(sid, tmp_path_factory.mktemp("doors")).apt("purge", *PYPY)
-        for name in PROGRAMS:
-            program = sid.outside(f"/usr/bin/{name}")
-            program.rename(sid.outside(f"/srv/{name}"))
-            program.write_text(f'#!/bin/sh\necho "${{0##*/}} $*" >>{CALLS}\nexec /srv/{name} "$@"\n')
-            program.chmod(0o755)
+        note_calls(sid, *PROGRAMS)
         yield sid
 
 
@@ -92,22 +78,8 @@ def debian(taken: Chroot, tmp_path: Path) -> Iterator[Debian]:
     with copy_of(taken) as sid:
         debian = Debian(sid, tmp_path)
         debian.dpkg_trigger()  # a copy's files are others
-        calls(debian)
+        calls(debian.sid)
         yield debian
-
-
-def silent(outcome: Outcome) -> None:
-    """Nothing of what dpkg said is a complaint."""
-    said = [line for line in (outcome.out + outcome.err).splitlines() if ": downgrading " not in line]
-    assert [] == [line for line in said if any(word in line for word in COMPLAINTS)]
-
-
-def calls(debian: Debian) -> list[str]:
-    """How the originals were called since the last time."""
-    notes = debian.sid.outside(CALLS)
-    found = notes.read_text().splitlines() if notes.exists() else []
-    notes.unlink(missing_ok=True)
-    return found
 
 
 def faults(debian: Debian) -> list[str]:
@@ -121,21 +93,14 @@ def faults(debian: Debian) -> list[str]:
         found += [f"{place}: {fault}" for fault in not_fresh(target, sources)]
         if not sources and directory.exists():
             found.append(f"{place} is left")
-    is_ours = debian.sid.outside(f"{TAKEOVER}/scripts").exists()
-    for name in PROGRAMS:
-        program, original = debian.sid.outside(f"/usr/bin/{name}"), debian.sid.outside(f"{TAKEOVER}/{name}")
-        if ("pyctrigger" in program.read_text()) != is_ours or original.exists() != is_ours:
-            found.append(f"{name} isn't where it belongs")
-        diverted = debian.sid.run("dpkg-divert", "--listpackage", f"/usr/bin/{name}").out.strip()
-        if diverted != ("pyctrigger-takeover" if is_ours else ""):
-            found.append(f"{name} is diverted by {diverted!r}")
+    found += misplaced(debian.sid, *PROGRAMS)
     return found
 
 
 def test_transactions(debian: Debian) -> None:
     """No Python is started for what packages ask for, nothing is left over, and no postinst runs old code."""
     debian.apt("purge", "early")
-    calls(debian)
+    calls(debian.sid)
     for arguments in (
         ["install", "early=1"],
         ["install", "early=2", "demo=2"],
@@ -146,7 +111,7 @@ def test_transactions(debian: Debian) -> None:
     ):
         silent(debian.apt(*arguments))
         assert faults(debian) == [], arguments
-        assert calls(debian) == [], arguments
+        assert calls(debian.sid) == [], arguments
 
 
 def test_private_modules_are_the_originals(debian: Debian) -> None:
@@ -154,7 +119,7 @@ def test_private_modules_are_the_originals(debian: Debian) -> None:
     for arguments in (["install", "--reinstall", "data", "private=1"], ["install", "private=2"]):
         silent(debian.apt(*arguments))
         assert faults(debian) == []
-        asked = calls(debian)
+        asked = calls(debian.sid)
         assert [call for call in asked if "private" in call] == [
             "py3compile -p private /usr/lib/private -V 3.14",
             "py3compile -p private /usr/share/private -V 3.8- -X .*/left_out",
@@ -162,7 +127,7 @@ def test_private_modules_are_the_originals(debian: Debian) -> None:
         assert len(asked) == 2 + ("data" in arguments)
     silent(debian.apt("purge", "data", "private"))
     assert faults(debian) == []
-    assert calls(debian) == []
+    assert calls(debian.sid) == []
 
 
 _CONFIGURATION = "/etc/pyctrigger.toml"
@@ -188,17 +153,17 @@ def test_what_the_trigger_would_not_compile_is_the_originals(debian: Debian, cas
     """From the next transaction on; and the trigger's again after that with which it is put right."""
     spoil, mend = SPOILT[case]
     assert debian.sid.run("sh", "-c", spoil).code == 0
-    calls(debian)
+    calls(debian.sid)
 
     debian.dpkg("--install", f"{ARCHIVE}/demo-2.deb")
 
-    assert "py3compile -p demo" in calls(debian)
+    assert "py3compile -p demo" in calls(debian.sid)
     assert [fault for fault in debian.judge.bytecode_faults() if "left over" not in fault] == []
     assert debian.sid.run("sh", "-c", mend).code == 0
     debian.dpkg_trigger()  # as the next transaction's, it notices
-    calls(debian)
+    calls(debian.sid)
     silent(debian.dpkg("--install", f"{ARCHIVE}/demo-1.deb"))
-    assert (faults(debian), calls(debian)) == ([], [])
+    assert (faults(debian), calls(debian.sid)) == ([], [])
 
 
 def test_a_defect_of_ours_leaves_nothing_bare(debian: Debian) -> None:
@@ -210,13 +175,13 @@ def test_a_defect_of_ours_leaves_nothing_bare(debian: Debian) -> None:
     flow.write_text("raise RuntimeError\n")
     for package, expected in (("demo-2", [f"py3compile {DIST_PACKAGES}"]), ("demo-1", ["py3compile -p demo"])):
         debian.dpkg("--install", f"{ARCHIVE}/{package}.deb")
-        assert expected == calls(debian)[:1]
+        assert expected == calls(debian.sid)[:1]
         assert debian.judge.bytecode_faults() == []
     flow.write_text(text)
     debian.dpkg("--install", f"{ARCHIVE}/stable-1.deb")
-    calls(debian)
+    calls(debian.sid)
     silent(debian.dpkg("--install", f"{ARCHIVE}/demo-2.deb"))
-    assert (faults(debian), calls(debian)) == ([], [])
+    assert (faults(debian), calls(debian.sid)) == ([], [])
 
 
 def test_by_hand_all_calls_are_the_originals(debian: Debian) -> None:
@@ -235,7 +200,7 @@ def test_by_hand_all_calls_are_the_originals(debian: Debian) -> None:
 def test_what_is_not_to_be_compiled(debian: Debian) -> None:
     """The trigger leaves out the same as the original."""
     debian.dpkg("--install", f"{ARCHIVE}/asking-1.deb")
-    assert calls(debian) == []
+    assert calls(debian.sid) == []
     directory = debian.judge.site / "asking/__pycache__"
     assert ["b.cpython-314.pyc"] == os.listdir(directory)
     assert debian.sid.run("py3clean", "-p", "asking").code == 0
@@ -247,7 +212,7 @@ def test_what_is_not_to_be_compiled(debian: Debian) -> None:
 def test_a_source_that_does_not_compile(debian: Debian) -> None:
     """It fails no package, which is the one difference; the trigger says so, and `verify` counts it."""
     installed = debian.dpkg("--install", f"{ARCHIVE}/wrong-1.deb")
-    assert (calls(debian), debian.status("wrong"), debian.status()) == ([], "installed", "installed")
+    assert (calls(debian.sid), debian.status("wrong"), debian.status()) == ([], "installed", "installed")
     assert f"{DIST_PACKAGES}/wrong.py" in installed.out + installed.err
     assert "1 known not to compile" in debian.sid.run("pyctrigger", "verify", "--python", "3.14").out
     assert debian.sid.run("py3compile", DIST_PACKAGES).code == 1
@@ -257,7 +222,7 @@ def test_a_transaction_that_is_undone(debian: Debian) -> None:
     """The prerm has removed the bytecode, no file changes, and the old postinst asks for it."""
     assert debian.sid.run("dpkg", "--install", f"{ARCHIVE}/early-3.deb").code == 1
     assert faults(debian) == []
-    assert calls(debian) == []
+    assert calls(debian.sid) == []
 
 
 def test_triggers_held_back(debian: Debian) -> None:
@@ -268,7 +233,7 @@ def test_triggers_held_back(debian: Debian) -> None:
     assert faults(debian) == []
     debian.dpkg("--unpack", f"{ARCHIVE}/demo-1.deb", f"{ARCHIVE}/early-2.deb")
     silent(debian.dpkg("--configure", "-a"))
-    assert (faults(debian), calls(debian)) == ([], [])
+    assert (faults(debian), calls(debian.sid)) == ([], [])
 
 
 def test_their_package_under_the_diversion(debian: Debian) -> None:
@@ -286,30 +251,9 @@ def test_their_package_under_the_diversion(debian: Debian) -> None:
     assert debian.sid.run("dpkg", "--verify", "python3-minimal").out == ""
 
 
-@contextmanager
-def always_there(debian: Debian) -> Iterator[None]:
-    """At each moment there is a program in each place, and it can be run."""
-    places = [debian.sid.outside(f"/usr/bin/{name}") for name in PROGRAMS]
-    missed: set[Path] = set()
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.is_set():
-            missed.update(path for path in places if not os.access(path, os.X_OK))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-    assert missed == set()
-
-
 def test_it_goes(debian: Debian) -> None:
     """Alone or with pyctrigger, in one transaction with others: the originals are back, and so is what they'd write."""
-    with always_there(debian):
+    with always_there(debian.sid, *PROGRAMS):
         silent(debian.apt("install", "pyctrigger-takeover-", "demo=2", "early=2"))
         assert faults(debian) == []
         silent(debian.apt("install", "pyctrigger-takeover"))
@@ -323,13 +267,13 @@ def test_both_are_upgraded_among_others(debian: Debian, tmp_path: Path) -> None:
     """One transaction; what is configured meanwhile is compiled by whoever is ready, and the next is the trigger's."""
     built = sorted(debian.archive.glob("pyctrigger*_all.deb"))
     newer = [with_version(path, "99", tmp_path, debian.archive) for path in built]
-    with always_there(debian):
+    with always_there(debian.sid, *PROGRAMS):
         silent(debian.apt("install", *(f"{ARCHIVE}/{path.name}" for path in newer), "demo=2", "early=2"))
     assert [debian.status(name) for name in ("pyctrigger", "pyctrigger-takeover")] == ["installed"] * 2
     assert faults(debian) == []
-    calls(debian)
+    calls(debian.sid)
     silent(debian.apt("install", "demo=1"))
-    assert (faults(debian), calls(debian)) == ([], [])
+    assert (faults(debian), calls(debian.sid)) == ([], [])
 
 
 def test_an_interpreter_goes_and_comes(debian: Debian) -> None:
@@ -337,9 +281,9 @@ def test_an_interpreter_goes_and_comes(debian: Debian) -> None:
     packages = ["python3.15", "libpython3.15-stdlib", "python3.15-minimal", "libpython3.15-minimal"]
     silent(debian.apt("purge", *packages, "early"))
     assert faults(debian) == []
-    calls(debian)
+    calls(debian.sid)
     silent(debian.apt("install", "demo=2"))
-    assert (faults(debian), calls(debian)) == ([], [])
+    assert (faults(debian), calls(debian.sid)) == ([], [])
     silent(debian.apt("install", *packages, "demo=1"))
     assert "py315" in debian.judge.targets()
     assert faults(debian) == []
@@ -351,7 +295,34 @@ def test_dpkg_is_killed(debian: Debian) -> None:
     assert debian.sid.run("dpkg", "--install", *names).code not in (0, 1)
     debian.dpkg("--configure", "-a")
     debian.dpkg("--purge", "--force-remove-reinstreq", "killer")
-    assert (faults(debian), calls(debian)) == ([], [])
+    assert (faults(debian), calls(debian.sid)) == ([], [])
+
+
+def test_chrootless(debian: Debian, tmp_path: Path) -> None:
+    """A root that is filled from here: its packages are the originals', and nothing is diverted in it."""
+    sid = debian.sid
+    for name in ("info", "updates", "triggers"):
+        sid.outside(f"/root2/var/lib/dpkg/{name}").mkdir(parents=True)
+    sid.outside("/root2/var/lib/dpkg/status").touch()
+    for name in ("python3", "python3-minimal"):  # what ours depend on
+        build(Package(name, "3.99", depends=""), tmp_path, debian.archive)
+    ours = sorted(f"{ARCHIVE}/{path.name}" for path in debian.archive.glob("pyctrigger*_all.deb"))
+    before = faults(debian), snapshot(debian.judge.site)
+    dpkg = ["dpkg", "--root=/root2", "--force-script-chrootless"]
+    for step in (
+        ["--install", *(f"{ARCHIVE}/{name}-3.99.deb" for name in ("python3", "python3-minimal")), *ours],
+        ["--install", f"{ARCHIVE}/demo-1.deb"],
+        ["--purge", "pyctrigger-takeover"],
+    ):
+        outcome = sid.run(*dpkg, *step)
+        assert outcome.code == 0, outcome.err
+        silent(outcome)
+        assert "pyctrigger" not in sid.run(*dpkg, "--listfiles", "pyctrigger").err
+        assert [] == [path for path in sid.outside("/root2/usr/bin").iterdir() if path.name != "pyctrigger"]
+        assert "takeover" not in sid.run("dpkg-divert", "--admindir=/root2/var/lib/dpkg", "--list").out
+    assert sorted(calls(sid)) == [f"py3compile -p {name}" for name in ("demo", "python3", "python3-minimal")]
+    assert not sid.outside(f"/root2{TAKEOVER}").exists()
+    assert before == ([], snapshot(debian.judge.site))
 
 
 def test_links_are_not_followed(debian: Debian) -> None:

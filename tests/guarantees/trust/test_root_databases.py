@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
 import sqlite3
-import struct
 import subprocess
 import sys
 import tempfile
@@ -32,10 +30,9 @@ from pyctrigger.run.scope import root_files
 from pyctrigger.run.scope.root_files import ReaderError, RootFiles, read_copies
 from pyctrigger.state.own_files import hold_directory
 from strangers import KINDS, MOST_MEMORY, Outside, is_in_time, plant, run_measured, swapping
+from watched import OPENED, events_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from command import Command
     from interpreters import Interpreter
 
@@ -146,40 +143,13 @@ def test_nothing_else_in_a_root_is_opened(root: Root, newest: Interpreter) -> No
             write_tree(root.path, {place: ""})
     above = sorted({(root.path / place).parent for place in decoys})
 
-    with opens_in(above) as opened:
+    with events_in(above, OPENED) as opened:
         for verb in ("run", "status", "verify", "sweep"):
             root.pyctrigger.json(verb, *root.arguments)
         seen = {os.path.relpath(path, root.path) for path in opened()}
 
     assert [] == sorted(seen - set(PLACES.values()))
     assert "lib/apk/db/installed" in seen
-
-
-@contextlib.contextmanager
-def opens_in(directories: list[Path]) -> Iterator[Callable[[], list[Path]]]:
-    """What gives the files that were opened in these directories (inotify(7), IN_OPEN)."""
-    library = ctypes.CDLL(None)
-    descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-    assert descriptor >= 0
-    watched = {library.inotify_add_watch(descriptor, os.fsencode(path), 0x20): path for path in directories}
-    assert -1 not in watched
-
-    def opened() -> list[Path]:
-        found, events = [], b""
-        with contextlib.suppress(BlockingIOError):
-            while piece := os.read(descriptor, 1 << 20):
-                events += piece
-        while events:
-            watch, mask, _, size = struct.unpack_from("iIII", events)
-            name, events = events[16 : 16 + size].rstrip(b"\0"), events[16 + size :]
-            if not mask & 0x40000000:  # of a directory
-                found.append(watched[watch] / os.fsdecode(name))
-        return found
-
-    try:
-        yield opened
-    finally:
-        os.close(descriptor)
 
 
 @pytest.mark.parametrize(
