@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 
 PACKAGES = ("pyctrigger", "pyctrigger-takeover")
 _SCRIPTS = ("postinst", "prerm", "postrm")
-#: What py3compile and py3clean are diverted to, and where their originals go.
+#: What Debian's programs are diverted to, and where their originals go.
 _TAKEOVER = "usr/lib/pyctrigger-takeover"
-_TAKEN_OVER = ("py3compile", "py3clean")
+_TAKEN_OVER = ("py3compile", "py3clean", "pypy3compile", "pypy3clean")
+#: What scripts have in common, by the word that it takes the place of.
+_PARTS = {
+    "DIVERT": "takeover/divert",
+    "SERVES": "takeover/serves",
+    "CLEAN": "takeover/clean",
+    "GIVE_BACK": "give_back",
+}
 #: In /usr/lib/pyctrigger; any change of these may mean that a hook doesn't compile any more.
 _LOOKED_AT = ("__main__.py", "pyctrigger", "pyctrigger/cli", "pyctrigger/run")
 #: Where interpreters call hooks of ours when they come or go, and for which events.
@@ -90,7 +97,7 @@ def _filled(checkout: Path, platform: Platform, name: str, **words: str) -> str:
         "PROGRAM": platform.launcher,
         "APPLICATION": platform.application,
         # With nanoseconds: two edits within a second may leave the same size.
-        "IDENTITY": f"LC_ALL=C TZ=UTC0 /usr/bin/stat -L -c '%n %a %i %s %y %z' {' '.join(looked_at)} 2>&1",
+        "IDENTITY": f"LC_ALL=C TZ=UTC0 /usr/bin/stat -L -c '%n %a %i %s %y %z' {' '.join(looked_at)}",
     }
     return fill_in(checkout / "ports/debian" / name, {**known, **words})
 
@@ -100,19 +107,23 @@ def _size_of(root: Path) -> str:
 
 
 def stage_takeover(checkout: Path, platform: Platform, root: Path) -> None:
-    """What py3compile and py3clean are diverted to."""
+    """What Debian's programs are diverted to."""
     for name in _TAKEN_OVER:
-        put(root / _TAKEOVER / "scripts" / name, _filled(checkout, platform, f"takeover/{name}"), 0o755)
+        put(root / _TAKEOVER / "scripts" / name, _script(checkout, platform, f"takeover/{name}"), 0o755)
     _put_copyright(checkout, root, PACKAGES[1])
 
 
 def maintainer_scripts(checkout: Path, platform: Platform, package: str) -> dict[str, str]:
     """What dpkg runs, and when: each file's text by its name."""
-    divert = _filled(checkout, platform, "takeover/divert").rstrip("\n")
+    return {name: _script(checkout, platform, _template(package, name)) for name in (*_SCRIPTS, "triggers")}
+
+
+def _script(checkout: Path, platform: Platform, name: str) -> str:
+    """A template with what several of them have in common."""
+    parts = {word: _filled(checkout, platform, path).rstrip("\n") for word, path in _PARTS.items()}
     interpreters = "\n".join(f"interest-noawait /usr/lib/{library}/encodings" for library in _libraries())
-    words = {"DIVERT": divert, "INTERPRETERS": interpreters}
-    names = [*_SCRIPTS, *(["triggers"] if package == PACKAGES[0] else [])]
-    return {name: _filled(checkout, platform, _template(package, name), **words) for name in names}
+    words = {"PROGRAMS": " ".join(_TAKEN_OVER), "INTERPRETERS": interpreters}
+    return _filled(checkout, platform, name, **parts, **words)
 
 
 def _template(package: str, name: str) -> str:

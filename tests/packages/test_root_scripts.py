@@ -35,6 +35,7 @@ def script(name: str, place: Path) -> Path:
     program.chmod(0o755)
     text = (PORTS / "debian" / name).read_text()
     text = text.replace("@PROGRAM@", str(program)).replace("@APPLICATION@", APPLICATION)
+    text = text.replace("@GIVE_BACK@", (PORTS / "debian/give_back").read_text())
     (place / name).write_text(text)
     return place / name
 
@@ -112,7 +113,7 @@ def test_nothing_is_diverted_in_a_root(tmp_path: Path, call: tuple[str, str, str
         (tmp_path / "bin" / program).write_text(f'#!/bin/sh\necho "$0 $*" >>{tmp_path}/calls\n')
         (tmp_path / "bin" / program).chmod(0o755)
     text = (PORTS / "debian/takeover" / name).read_text()
-    text = text.replace("@APPLICATION@", str(tmp_path / "bin"))
+    text = text.replace("@APPLICATION@", str(tmp_path / "bin")).replace("@PROGRAMS@", "py3compile py3clean")
     text = text.replace("@DIVERT@", (PORTS / "debian/takeover/divert").read_text())
     for root, are_called in ((str(tmp_path), False), ("", call in _DIVERTING)):
         child = subprocess.run(
