@@ -85,7 +85,7 @@ def pack(top: Path, archive: Path) -> Path:
     """A package of a directory with its files and its DEBIAN."""
     for directory, _, names in os.walk(top):
         for name in names:
-            os.utime(os.path.join(directory, name), (MTIME, MTIME))
+            os.utime(os.path.join(directory, name), (MTIME, MTIME), follow_symlinks=False)
         os.chmod(directory, 0o755)
         os.utime(directory, (MTIME, MTIME))
     target = archive / f"{top.name}.deb"
