@@ -312,6 +312,29 @@ def test_bcep_files_are_honoured(without: Debian) -> None:
     assert "/usr/share/python3/bcep" in said
 
 
+def test_py3compile_leaves_all_to_us_without_a_diversion(cpythons_without: Debian) -> None:
+    """An administrator's file asks it not to compile what is public. It goes with pyctrigger, and nothing is bare."""
+    debian, sid = cpythons_without, cpythons_without.sid
+    compiles = "py3compile -p {name}; py3compile -p {name} /usr/share/mixed"
+    mixed = Package("mixed", "1", {"mixed.py": "", "/usr/share/mixed/private.py": ""}, compiles=compiles)
+    build(mixed, debian.archive.parent, debian.archive)
+    debian.apt("install", "pyctrigger")
+    sid.outside(BCEP).mkdir(exist_ok=True)
+    sid.outside(f"{BCEP}/pyctrigger").write_text(f"dir|-|{DIST_PACKAGES}\n")
+
+    debian.dpkg("--no-triggers", "--install", f"{ARCHIVE}/mixed-1.deb", f"{ARCHIVE}/demo-1.deb")
+
+    assert pycs_below(debian.judge.site) == []
+    assert os.listdir(sid.outside("/usr/share/mixed/__pycache__")) == ["private.cpython-314.pyc"]
+    debian.dpkg("--configure", "-a")
+    assert debian.judge.faults() == []
+    debian.apt("install", "demo=2", "python3-six", "mixed-")
+    assert debian.judge.faults() == []
+    debian.apt("remove", "pyctrigger")
+    assert debian.judge.faults() == []
+    assert not sid.outside(f"{BCEP}/pyctrigger").exists()
+
+
 # ------------------------------------------------------------------------------------------------------ what can fail
 
 

@@ -3,6 +3,8 @@
 A line is `KIND|VERSIONS|PLACE` or `KIND|VERSIONS|PLACE|PATTERN`. `dir` is a directory with all below it, `file` a file,
 and `re` what a regular expression matches below a directory, or everything there. `3.11` is one version, and `3.8-3.11`
 those from 3.8 that are below 3.11, where either may be missing.
+
+The file `pyctrigger` is an administrator's, and speaks to py3compile alone: what that leaves out, we compile.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Where the packages put them.
 BCEP = "/usr/share/python3/bcep"
+_FOR_PY3COMPILE = "pyctrigger"
 #: Bytes of a file; the largest of Debian's has a few hundred.
 _LARGEST = 1 << 20
 _MOST_FILES = 10_000
@@ -47,7 +50,7 @@ def _texts_of(files: Files) -> Iterator[bytes]:
     with contextlib.suppress(OSError):
         names = files.names(BCEP, _MOST_FILES)
     for name in names:
-        if not name.startswith("."):
+        if not name.startswith(".") and name != _FOR_PY3COMPILE:
             with contextlib.suppress(OSError):
                 text = files.read(f"{BCEP}/{name}")
                 if len(text) <= _LARGEST:

@@ -84,10 +84,15 @@ def test_what_a_line_excludes(line: str) -> None:
     assert LINES[line] == [path for path in PATHS if is_excluded(path)]
 
 
-def test_all_files_but_hidden_ones_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can't be read leaves the others as they are."""
+def test_which_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but hidden ones, and the one for py3compile alone; what can't be read leaves the others as they are."""
     monkeypatch.setattr(bcep, "BCEP", str(tmp_path))
-    for name, text in (("b", b"dir|-|/b\ndir|3.9|/no\n"), ("a", b"file|-|/a\n"), (".c", b"dir|-|/c\n")):
+    for name, text in (
+        ("b", b"dir|-|/b\ndir|3.9|/no\n"),
+        ("a", b"file|-|/a\n"),
+        (".c", b"dir|-|/c\n"),
+        ("pyctrigger", b"dir|-|/d\n"),
+    ):
         (tmp_path / name).write_bytes(text)
     (tmp_path / "bytes").write_bytes(b"dir|-|/\xff\n")
     (tmp_path / "large").write_bytes(b"dir|-|/large\n" + b"#" * (1 << 20))
