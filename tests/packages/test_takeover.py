@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +10,8 @@ import pytest
 from debian_chroot import Chroot, copy_of
 from debian_packages import ARCHIVE, DIST_PACKAGES, Package, build, with_version
 from debian_system import OWN, PYPY, Debian, sid_with_packages
-from environment import CHECKOUT
 from packages import not_fresh, pycs_below, snapshot, sources_below
 from taken_over import PROGRAMS, SERVING, TAKEOVER, always_there, calls, misplaced, note_calls, silent
-from trixie import PAYLOADS, trixie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -352,33 +348,3 @@ def test_a_removal_that_fails_is_undone(debian: Debian) -> None:
     assert [debian.sid.run(name, "--version").code for name in PROGRAMS] == [0, 0]
     debian.dpkg("--remove", "pyctrigger-takeover")  # never configured
     assert faults(debian) == []
-
-
-def test_debian_13() -> None:
-    """Real packages, some of whose modules aren't to be compiled: the same bytecode as without us, before and after."""
-    with trixie() as system:
-        site = system.outside(DIST_PACKAGES)
-
-        def found() -> set[bytes]:
-            return {system.inside(path) for path in pycs_below(site)}
-
-        def do(*command: str) -> None:
-            outcome = system.run(*command)
-            assert outcome.code == 0, outcome.err
-            silent(outcome)
-
-        build = [sys.executable, str(CHECKOUT / "ports/build"), "deb", str(system.outside("/srv"))]
-        built = subprocess.run(build, capture_output=True, check=True, text=True).stdout.split()
-        system.outside(BCEP).mkdir(exist_ok=True)  # python3-jinja2's own file there is about old Pythons
-        system.outside(f"{BCEP}/another").write_text(f"re|3.13-|{DIST_PACKAGES}|jinja2/(nodes|parser)\n")
-        do("apt-get", "-q", "-y", "install", *PAYLOADS)
-        plain = found()
-        assert len(sources_below(site)) > len(plain) > 0
-        assert system.run("apt-get", "-q", "-y", "purge", *PAYLOADS).code == 0
-        do("dpkg", "--install", *(f"/srv/{os.path.basename(path)}" for path in built))
-        for arguments in (["install"], ["install", "--reinstall"]):
-            do("apt-get", "-q", "-y", *arguments, *PAYLOADS)
-            assert plain == found()
-        do("dpkg", "--purge", "pyctrigger-takeover", "pyctrigger")
-        assert plain == found()
-        assert system.run("dpkg", "--verify", "python3-minimal").out == ""

@@ -118,6 +118,10 @@ class Real(Chroot):
         """The bytecode after all packages were installed without us."""
         return set(self.outside(_PLAIN).read_text().splitlines())
 
+    @plain.setter
+    def plain(self, paths: set[str]) -> None:
+        self.outside(_PLAIN).write_text("".join(f"{path}\n" for path in sorted(paths)))
+
     def bytecode(self) -> set[str]:
         """All bytecode of packages but ours and the interpreters' own, as seen inside."""
         own = r"/usr/lib/(py[^/]*3\.|pyctrigger/)"
@@ -202,7 +206,7 @@ def _make(system: Real, debootstrap: str) -> None:
     _run(*apt, "update")
     before = system.bytecode()
     _run(*apt, "install", *PAYLOADS)
-    system.outside(_PLAIN).write_text("".join(f"{path}\n" for path in sorted(system.bytecode())))
+    system.plain = system.bytecode()
     _run(*apt, "purge", *PAYLOADS)
     _run(*apt, "autoremove", "--purge")
     assert before == system.bytecode()
