@@ -310,7 +310,7 @@ def test_any_row_in_the_manifest_stops_nobody(world: World, data: st.DataObject,
     table, columns = data.draw(
         st.sampled_from(
             [
-                ("pycs", ["directory", "name", "source", "source_digest", "pyc", "body_digest", "header"]),
+                ("blocks", ["directory", "first", "names", "records", "origins"]),
                 ("uncompilable", ["path", "identity", "digest", "magic_number", "kind", "message", "tried_with"]),
             ]
         )

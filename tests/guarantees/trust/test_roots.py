@@ -426,7 +426,7 @@ def size_of(directory: Path) -> int:
 def test_state_that_would_grow_past_its_bound_is_forgotten(root: Root) -> None:
     """With one word in each run; the whole scope stays pending, and is done by the next run."""
     write_tree(root.site, {f"{'long' * 50}{number:04}.py": "" for number in range(250)})
-    with_limits(root, LARGEST=120_000)
+    with_limits(root, LARGEST=90_000)
 
     for _ in range(2):
         outcome = root.run("")  # the first has nothing to do yet
@@ -434,12 +434,12 @@ def test_state_that_would_grow_past_its_bound_is_forgotten(root: Root) -> None:
 
     assert (0, 253) == (outcome.code, outcome.counts["compiled"])
     assert 1 == outcome.err.count("its state would take more than 0 MiB; it is dropped")
-    assert size_of(root.state) < 120_000
+    assert size_of(root.state) < 90_000
     assert 1 == root.pending()
     again = root.run("")
     assert 253 == again.counts["compiled"] + again.counts["fresh"]
     assert 1 == again.err.count("its state would take more than 0 MiB; it is dropped")
-    assert size_of(root.state) < 120_000
+    assert size_of(root.state) < 90_000
     with_limits(root, LARGEST=1 << 20)
     root.run("")
     assert (0, "") == (root.pending(), root.run("").err)

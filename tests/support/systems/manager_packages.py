@@ -305,6 +305,8 @@ def make_older(checkout: Path) -> Path:
     """The same as another version: one source more, and another configuration."""
     file = checkout / "src/pyctrigger/version.py"
     file.write_text(re.sub(r"(?m)^VERSION = .*$", 'VERSION = "0.0.1"', file.read_text()))
+    pkgbuild = checkout / "ports/arch/PKGBUILD"
+    pkgbuild.write_text(re.sub(r"(?m)^pkgver=.*$", "pkgver=0.0.1", pkgbuild.read_text()))
     write_tree(checkout / "src/pyctrigger", {"only_here.py": "x = 1\n"})
     configuration = checkout / "ports/application/pyctrigger.toml"
     configuration.write_text(configuration.read_text() + "# Of the version before.\n")
