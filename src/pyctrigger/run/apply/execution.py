@@ -40,7 +40,7 @@ class Execution:
     def warm_up(self, first: Change) -> None:
         """Start a worker if the first change needs one: it is ready after 10 to 20 ms, and so is the lock."""
         layout, step = first
-        if any(map(_needs_compiler, step.stale)):
+        if any(map(needs_compiler, step.stale)):
             self._workers.warm_up(layout.sources.owner)
 
     def run(self, changes: Iterable[Change]) -> Generator[tuple[SourceRead, wire.Compiled], None, None]:
@@ -156,13 +156,14 @@ class Execution:
     def _left_to_compile(self, place: Place, sources: list[Stale]) -> Iterator[Task]:
         """Yields the sources that need more than new headers."""
         for stale in sources:
-            left = stale if _needs_compiler(stale) else self.writer.refresh(place, stale)
+            left = stale if needs_compiler(stale) else self.writer.refresh(place, stale)
             if left is not None:
                 yield place, left
             else:
                 self.results.finish(place, stale.name)
 
 
-def _needs_compiler(stale: Stale) -> bool:
+def needs_compiler(stale: Stale) -> bool:
+    """Whether new headers aren't all that a source needs."""
     # Without a status there are no pycs: nearly always, where there is much to do.
     return stale.status is None or any(state.verdict is not Verdict.REFRESHABLE for state in stale.levels)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from ...tree.layout import Layout
-from ..plan.steps import MOST_COUNTED, Stale
-from .execution import Change, Execution
+from ..plan.steps import MOST_COUNTED
+from .execution import Change, Execution, needs_compiler
 from .workers import Workers
 
 #: Work that lanes are worth being started for.
@@ -48,7 +48,7 @@ def spread(
         if count >= most or (size >= LEAST and not is_watched and hook_of is None):
             break
     if hook_of is not None:
-        code = [stale for _, step in found for stale in step.stale if _needs_code(stale)]
+        code = [stale for _, step in found for stale in step.stale if needs_compiler(stale)]
         if sum(stale.work for stale in code) * len(execution.wanted.levels) > _LONG * _PACE * workers.count:
             number = f"{len(code)}" if count < most else f"more than {len(code)}"
             observer.remark(f"{hook_of}: {number} sources need bytecode")
@@ -63,8 +63,3 @@ def spread(
         running.known = count if is_watched and count < MOST_COUNTED else None
         running.run(chain(found, changes))
     yield from running.apart
-
-
-def _needs_code(stale: Stale) -> bool:
-    """Whether new headers aren't all that a source needs."""
-    return any(level.record is None for level in stale.levels)
