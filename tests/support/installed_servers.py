@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from debian_chroot import CACHE, locked_cache
+from kept_systems import CACHE, locked_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

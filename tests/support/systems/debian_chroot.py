@@ -6,15 +6,13 @@ apt finds inside, without a network, what it was made of and a few packages more
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import os
 import shutil
-import stat
 import subprocess
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +22,13 @@ from command import Argument, Command, Outcome
 from conftest import absent
 from debian_packages import ARCHIVE, write_index
 from interpreters import Interpreter
+from kept_systems import CACHE, kept, prepare
 from layered import another
 from system_tools import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-CACHE = Path("/var/cache/pyctrigger-tests")
 PACKAGES = ("python3", "python3.14", "python3.15", "pypy3")
 #: What apt can install inside: packages, modules of one file, what a page has its reader install, and a server for
 #: machines whose distribution has none.
@@ -48,7 +46,6 @@ PAYLOADS = (
 )
 EXECUTABLES = ("/usr/bin/python3.14", "/usr/bin/python3.15", "/usr/bin/pypy3.11")
 
-BUILD_SECONDS = 550
 _COMMAND_SECONDS = 300
 #: What apt can get again inside: the interpreters, and with them what is to be installed.
 _KEPT = ("*python3*.deb", "pypy3*.deb")
@@ -147,18 +144,24 @@ class Chroot:
             shutil.copytree(package, application / package.name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
+def chroot_program() -> str:
+    """What enters a root, which only root may."""
+    program = find_tool("chroot")
+    if program is None or os.geteuid() != 0:
+        absent("needs root, and chroot")
+    return program
+
+
 @contextmanager
 def sid_chroot(*, application: bool = True) -> Iterator[Chroot]:
     """A private copy, gone afterwards, with the checkout's pyctrigger beside Debian's unless `application` is false.
 
     Only root can have one.
     """
-    chroot = find_tool("chroot")
-    if chroot is None or os.geteuid() != 0:
-        absent("needs root, and chroot")
+    chroot = chroot_program()
     with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=room()) as scratch:
         copy = Path(scratch) / "sid"
-        _run(["cp", "-a", "--reflink=auto", str(original_sid()), str(copy)])
+        prepare("cp", "-a", "--reflink=auto", str(original_sid()), str(copy))
         sid = Chroot(copy, chroot)
         if application:
             sid.install_pyctrigger()
@@ -184,66 +187,24 @@ def _package(name: str) -> Path:
     return Path(found.origin).parent
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where the original is, and what says that it is whole."""
-
-    top: Path
-    stamp: Path
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it was made to the end, of these packages."""
-        return self.stamp.is_file() and self.stamp.read_text() == self.content
-
-    @property
-    def content(self) -> str:
-        """What it is made of."""
-        return "\n".join([_EDITION, *PACKAGES, *PAYLOADS])
-
-
 def original_sid() -> Path:
     """The cached Debian, made if there is none yet."""
     debootstrap = find_tool("debootstrap")
     if debootstrap is None:
         absent("no debootstrap, which makes a Debian sid to test in (Debian package debootstrap)")
-    with locked_cache("sid.lock"):
-        place = _Place(CACHE / "sid", CACHE / "sid.stamp")
-        if not place.is_whole:
-            _make(place, debootstrap)
-    return place.top
+    content = "\n".join([_EDITION, *PACKAGES, *PAYLOADS])
+    return kept("sid", content, partial(_make, debootstrap), "Debian sid to test in")
 
 
-@contextmanager
-def locked_cache(name: str) -> Iterator[None]:
-    """Lock the making of what is kept in `CACHE`, which is root's own."""
-    CACHE.mkdir(parents=True, exist_ok=True, mode=0o755)
-    status = CACHE.lstat()
-    if status.st_uid != 0 or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or not stat.S_ISDIR(status.st_mode):
-        absent(f"{CACHE} is in other hands than root's")
-    with (CACHE / name).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _make(place: _Place, debootstrap: str) -> None:
-    place.stamp.unlink(missing_ok=True)
-    shutil.rmtree(place.top, ignore_errors=True)
+def _make(debootstrap: str, top: Path) -> None:
     include = "--include=" + ",".join(PACKAGES)
     # In a mount namespace of its own: what debootstrap mounts goes with it, however it ends.
-    command = ["unshare", "--mount", debootstrap, "--variant=minbase", include, "sid", str(place.top)]
+    prepare("unshare", "--mount", debootstrap, "--variant=minbase", include, "sid", str(top))
+    parts = set(_downloaded(top))
     # By the lists that debootstrap left: the same versions, also from a mirror that stands still.
-    download = ["chroot", str(place.top), "apt-get", "-qq", "-y", "--download-only", "--no-install-recommends"]
-    try:
-        _run(command, seconds=BUILD_SECONDS)
-        parts = set(_downloaded(place.top))
-        _run([*download, "install", *PAYLOADS], seconds=BUILD_SECONDS)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        shutil.rmtree(place.top, ignore_errors=True)
-        said = (error.stdout or b"").decode("utf-8", "replace").strip().splitlines()
-        absent(f"no Debian sid to test in: {said[-1] if said else error}")
-    _make_archive(place.top, [each for each in _downloaded(place.top) if each not in parts])
-    place.stamp.write_text(place.content)
+    download = ("chroot", str(top), "apt-get", "-qq", "-y", "--download-only", "--no-install-recommends")
+    prepare(*download, "install", *PAYLOADS)
+    _make_archive(top, [each for each in _downloaded(top) if each not in parts])
 
 
 def _downloaded(top: Path) -> list[Path]:
@@ -263,17 +224,4 @@ def _make_archive(top: Path, payloads: list[Path]) -> None:
             waste.unlink()
     (top / "etc/apt/sources.list").write_text(f"deb [trusted=yes] file:{ARCHIVE} ./\n")
     (top / "etc/apt/apt.conf.d/99tests").write_text(_APT)
-    _run(["chroot", str(top), "apt-get", "-qq", "update"])
-
-
-def _run(command: list[str], seconds: float = _COMMAND_SECONDS) -> None:
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-    subprocess.run(
-        command,
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=seconds,
-        env=environment,
-    )
+    prepare("chroot", str(top), "apt-get", "-qq", "update")

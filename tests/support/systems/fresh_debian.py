@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conftest import absent
-from debian_chroot import CACHE, locked_cache
+from kept_systems import CACHE, locked_cache
 from system_tools import find_tool
 
 if TYPE_CHECKING:

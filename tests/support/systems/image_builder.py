@@ -14,8 +14,9 @@ from pathlib import Path
 
 from confinement import private_mounts
 from conftest import absent
-from debian_chroot import CACHE, locked_cache, original_sid
+from debian_chroot import original_sid
 from fresh_debian import certificates, network
+from kept_systems import CACHE, locked_cache
 from scratch_root import ScratchRoot, binaries_of, library_of, relocatable
 from system_tools import find_tool
 

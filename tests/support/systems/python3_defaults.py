@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conftest import absent
-from debian_chroot import CACHE, Chroot, locked_cache
+from debian_chroot import Chroot
 from debian_packages import ARCHIVE, pack, write_index
 from environment import CHECKOUT
+from kept_systems import CACHE, locked_cache
 from system_tools import find_tool
 
 if TYPE_CHECKING:

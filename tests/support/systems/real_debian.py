@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conftest import absent
-from debian_chroot import BUILD_SECONDS, CACHE, Chroot, locked_cache
+from debian_chroot import Chroot, chroot_program
 from debian_packages import ARCHIVE, write_index
+from kept_systems import CACHE, kept, prepare
 from layered import another
 from system_tools import find_tool
 
@@ -150,9 +150,7 @@ class Real(Chroot):
 @contextmanager
 def real_system(release: Release, room: str | Path) -> Iterator[Real]:
     """A system with a layer of its own below the directory `room`, gone afterwards. Only root can have one."""
-    chroot = find_tool("chroot")
-    if chroot is None or os.geteuid() != 0:
-        absent("needs root, and chroot")
+    chroot = chroot_program()
     with another(_original(release, chroot), room) as top:
         yield Real(top, chroot, release)
 
@@ -161,20 +159,12 @@ def _original(release: Release, chroot: str) -> Path:
     debootstrap = find_tool("debootstrap")
     if debootstrap is None:
         absent("no debootstrap, which makes a Debian to test in (Debian package debootstrap)")
-    top, stamp = CACHE / f"real-{release.suite}", CACHE / f"real-{release.suite}.stamp"
     content = repr((_EDITION, release, PAYLOADS, _CUT, UPGRADED))
-    with locked_cache("real.lock"):
-        if not (stamp.is_file() and stamp.read_text() == content):
-            stamp.unlink(missing_ok=True)
-            shutil.rmtree(top, ignore_errors=True)
-            try:
-                _make(Real(top, chroot, release), debootstrap)
-            except (subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError) as error:
-                shutil.rmtree(top, ignore_errors=True)
-                said = getattr(error, "stdout", None) or str(error)
-                absent(f"no {release.suite} to test in: {said.strip()[-300:]}")
-            stamp.write_text(content)
-    return top
+
+    def make(top: Path) -> None:
+        _make(Real(top, chroot, release), debootstrap)
+
+    return kept(f"real-{release.suite}", content, make, f"{release.suite} to test in")
 
 
 def _make(system: Real, debootstrap: str) -> None:
@@ -183,15 +173,17 @@ def _make(system: Real, debootstrap: str) -> None:
     if release.keyring:
         command.append(f"--keyring={_keyring(release)}")
     # In a mount namespace of its own: what debootstrap mounts goes with it, however it ends.
-    _run("unshare", "--mount", *command, release.suite, str(system.top), release.mirror, *release.script)
+    prepare("unshare", "--mount", *command, release.suite, str(system.top), release.mirror, *release.script)
     system.outside("/etc/apt/apt.conf.d/99tests").write_text(_APT)
     apt = ("chroot", str(system.top), "apt-get", "-qq", "-y")
     if release.pypy:
-        _run(*apt, "install", "pypy3")
-    _run(*apt, "--download-only", "install", *(name for name in PAYLOADS if name not in _CUT), *_needs())
+        prepare(*apt, "install", "pypy3")
+    prepare(*apt, "--download-only", "install", *(name for name in PAYLOADS if name not in _CUT), *_needs())
     archive = system.outside(ARCHIVE)
     archive.mkdir()
-    _run("chroot", str(system.top), "sh", "-c", f"cd {ARCHIVE} && apt-get -qq download {' '.join([*_CUT, *UPGRADED])}")
+    prepare(
+        "chroot", str(system.top), "sh", "-c", f"cd {ARCHIVE} && apt-get -qq download {' '.join([*_CUT, *UPGRADED])}"
+    )
     for package in [*system.outside("/var/cache/apt/archives").glob("*.deb"), *archive.glob("*%3a*.deb")]:
         package.rename(archive / package.name.replace("%3a", "-"))  # an epoch's colon
     for name, cut in _CUT.items():
@@ -203,12 +195,12 @@ def _make(system: Real, debootstrap: str) -> None:
     for directory, pattern in (("/var/lib/apt/lists", "*_dists_*"), ("/var/cache/apt", "*.bin")):
         for waste in system.outside(directory).glob(pattern):
             waste.unlink()
-    _run(*apt, "update")
+    prepare(*apt, "update")
     before = system.bytecode()
-    _run(*apt, "install", *PAYLOADS)
+    prepare(*apt, "install", *PAYLOADS)
     system.plain = system.bytecode()
-    _run(*apt, "purge", *PAYLOADS)
-    _run(*apt, "autoremove", "--purge")
+    prepare(*apt, "purge", *PAYLOADS)
+    prepare(*apt, "autoremove", "--purge")
     assert before == system.bytecode()
 
 
@@ -225,7 +217,7 @@ def _keyring(release: Release) -> Path:
     if hashlib.sha256(content).hexdigest() != digest:
         absent(f"{release.mirror}/{path} isn't what it was")
     package.write_bytes(content)
-    _run("dpkg-deb", "--extract", str(package), str(keys))
+    prepare("dpkg-deb", "--extract", str(package), str(keys))
     package.unlink()
     (found,) = keys.rglob("ubuntu-archive-keyring.gpg")
     return found
@@ -235,7 +227,7 @@ def _remake(archive: Path, name: str, change: Callable[[Path], str], *, keep: bo
     """Make a package once more after a change, which names it; the one before goes, unless it is to be kept."""
     (package,) = archive.glob(f"{name}_*.deb")
     tree = archive / f"{name}.tree"
-    _run("dpkg-deb", "--raw-extract", str(package), str(tree))
+    prepare("dpkg-deb", "--raw-extract", str(package), str(tree))
     how = change(tree)
     sums = [
         f"{hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}  {path.relative_to(tree)}\n"
@@ -246,7 +238,7 @@ def _remake(archive: Path, name: str, change: Callable[[Path], str], *, keep: bo
     if not keep:
         package.unlink()
     target = archive / f"{name}_{how}.deb"
-    _run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(target))
+    prepare("dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(tree), str(target))
     shutil.rmtree(tree)
 
 
@@ -278,18 +270,3 @@ def _make_later(tree: Path) -> str:
     for path in (tree / "usr/bin").glob("py3c*"):
         path.write_text(path.read_text() + MARK)
     return "later"
-
-
-def _run(*command: str) -> None:
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-    subprocess.run(
-        command,
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=BUILD_SECONDS,
-        env={**environment, "DEBIAN_FRONTEND": "noninteractive"},
-        text=True,
-        errors="replace",
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import corpus
 from conftest import absent
-from debian_chroot import CACHE, Chroot
+from debian_chroot import Chroot, chroot_program
 from document_places import USER, USER_ID
 from documents import DOCS, blocks
 from fresh_debian import WORKSHOP, bootstrapped
+from kept_systems import CACHE
 from manager_packages import built_pyctrigger, checkout_of
-from system_tools import find_tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,9 +31,7 @@ Dpkg::Use-Pty "0";
 @contextmanager
 def trixie() -> Iterator[Chroot]:
     """A system that may be changed, gone afterwards. Only root can have one."""
-    chroot = find_tool("chroot")
-    if chroot is None or os.geteuid() != 0:
-        absent("needs root, and chroot")
+    chroot = chroot_program()
     with tempfile.TemporaryDirectory(prefix="pyctrigger-", dir=corpus.memory(programs=True) or CACHE) as directory:
         scratch = Path(directory)
         (scratch / WORKSHOP.lstrip("/")).mkdir()
