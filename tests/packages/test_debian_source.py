@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import shutil
 import subprocess
-import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,11 +18,12 @@ from builder.modules import of_system
 from debian_chroot import Chroot, copy_of, sid_chroot
 from debian_system import PYPY
 from environment import CHECKOUT
+from manager_packages import ports_build
 from packages import write_tree
 from workshop import workshop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from command import Outcome
 
@@ -61,14 +60,9 @@ DIFFERENT = {
 }
 
 
-def ports_build(*arguments: str | Path) -> list[Path]:
-    """What `ports/build` says that it has built."""
-    command = [sys.executable, str(CHECKOUT / "ports/build"), *map(str, arguments)]
-    child = subprocess.run(
-        command, env={**os.environ, "SOURCE_DATE_EPOCH": EPOCH}, capture_output=True, text=True, check=False
-    )
-    assert child.returncode == 0, child.stderr
-    return [Path(line) for line in child.stdout.splitlines()]
+def source_build(*arguments: str | Path) -> list[Path]:
+    """What `ports/build` has built, at a time of its own."""
+    return ports_build(*arguments, SOURCE_DATE_EPOCH=EPOCH)
 
 
 def did(outcome: Outcome) -> str:
@@ -87,7 +81,7 @@ def build_in(debian: Chroot) -> str:
 def built() -> Iterator[Chroot]:
     """A Debian sid in which the source package was unpacked, and built."""
     with workshop() as debian:
-        ports_build("deb", "--source", "--maintainer", MAINTAINER, debian.outside(PLACE))
+        source_build("deb", "--source", "--maintainer", MAINTAINER, debian.outside(PLACE))
         did(debian.run("sh", "-c", f"cd {PLACE} && dpkg-source --extract *.dsc pyctrigger"))
         build_in(debian)
         yield debian
@@ -97,7 +91,7 @@ def built() -> Iterator[Chroot]:
 def ours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The packages of `ports/build deb`, by their names."""
     directory = tmp_path_factory.mktemp("ours")
-    ports_build("deb", directory)
+    source_build("deb", directory)
     return packages_in(directory)
 
 
@@ -377,31 +371,6 @@ def _pyproject() -> str:
 
 def test_same_source_from_the_same_checkout(built: Chroot, tmp_path: Path) -> None:
     """Whoever makes it, the files have the same bytes."""
-    for path in ports_build("deb", "--source", "--maintainer", MAINTAINER, tmp_path):
+    for path in source_build("deb", "--source", "--maintainer", MAINTAINER, tmp_path):
         if path.suffix != ".dsc":  # dpkg-buildpackage writes that anew
             assert path.read_bytes() == built.outside(f"{PLACE}/{path.name}").read_bytes(), path.name
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("rpm", "--source"),
-        ("all", "--source"),
-        ("arch", "--debhelper"),
-        ("deb", "--source", "--stage"),
-        ("deb", "--debhelper", "--source"),
-        ("deb", "--debhelper", "--maintainer", MAINTAINER),
-        ("deb", "--source", "--maintainer", "nobody"),
-    ],
-    ids=" ".join,
-)
-def test_what_cannot_be_meant_is_refused(tmp_path: Path, arguments: Sequence[str]) -> None:
-    """With a reason, and before anything is written."""
-    out = tmp_path / "out"
-    command = [sys.executable, str(CHECKOUT / "ports/build"), arguments[0], str(out), *arguments[1:]]
-
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert (made.returncode in (1, 2), made.stdout) == (True, "")
-    assert made.stderr.splitlines()[-1].startswith("ports/build: ")
-    assert not out.exists() or [*out.iterdir()] == []

@@ -112,31 +112,6 @@ def test_who_submits_the_ports_maintains_them(tmp_path: Path, options: Sequence[
     assert [[named]] * 2 == [Port(ports / name).value("MAINTAINER") for name in (PROGRAM, TRIGGER)]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("freebsd", "--maintainer", "nobody"),
-        ("freebsd", "--prefix", "/opt"),
-        ("deb", "--maintainer", "someone@example.org"),
-        ("deb", "--stage", "--localbase", "/opt"),
-        ("freebsd", "--stage", "--prefix", "opt"),
-        ("freebsd", "--stage", "--localbase", "/opt/../etc"),
-        ("freebsd", "--stage", "--prefix", "/a b"),
-    ],
-    ids=" ".join,
-)
-def test_what_cannot_be_meant_is_refused(tmp_path: Path, arguments: Sequence[str]) -> None:
-    """With a reason, and before anything is written."""
-    out = tmp_path / "out"
-    command = [sys.executable, str(CHECKOUT / "ports/build"), arguments[0], str(out), *arguments[1:]]
-
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert (made.returncode in (1, 2), made.stdout) == (True, "")
-    assert made.stderr.splitlines()[-1].startswith("ports/build: ")
-    assert not out.exists() or [*out.iterdir()] == []
-
-
 # -- the trigger -----------------------------------------------------------------------------------------------------
 
 

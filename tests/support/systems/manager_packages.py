@@ -315,11 +315,16 @@ def make_older(checkout: Path) -> Path:
 
 def built_pyctrigger(name: str, checkout: Path, outdir: Path, **surroundings: str) -> Path:
     """The package, as `ports/build` makes it in these `surroundings`, variables of the environment."""
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(CLAMPED), **surroundings}
-    command = [sys.executable, str(checkout / "ports/build"), name, str(outdir)]
+    return ports_build(name, outdir, checkout=checkout, SOURCE_DATE_EPOCH=str(CLAMPED), **surroundings)[0]
+
+
+def ports_build(*arguments: str | Path, checkout: Path = CHECKOUT, **surroundings: str) -> list[Path]:
+    """What `ports/build` says that it has built."""
+    command = [sys.executable, str(checkout / "ports/build"), *map(str, arguments)]
+    environment = {**os.environ, **surroundings}
     child = subprocess.run(command, env=environment, capture_output=True, timeout=_SECONDS, check=False)
     assert child.returncode == 0, child.stderr.decode()
-    return Path(child.stdout.decode().splitlines()[0])
+    return [Path(line) for line in child.stdout.decode().splitlines()]
 
 
 def need_tools(kind: type[ManagedRoot]) -> None:
