@@ -113,6 +113,12 @@ def names(session: nox.Session) -> None:
 
 
 @nox.session
+def namcap(session: nox.Session) -> None:
+    """See whether namcap, which only Arch has, finds anything in the package for pacman that isn't argued."""
+    session.run("python", "tests/namcap.py")
+
+
+@nox.session
 def attacks(session: nox.Session) -> None:
     """The exchanges of tests/guarantees/trust/test_identity.py, 10,000 for each case: as root, and for some hours."""
     install_locked(session, "test")

@@ -1,29 +1,21 @@
-"""What rpmlint and namcap find in the packages for rpm and pacman; and a manual page for each program, everywhere."""
+"""What rpmlint finds in the package for rpm; what is argued for it and namcap; a manual page for each program."""
 
 from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from environment import CHECKOUT
+from manager_packages import ports_build
 from pyctrigger.version import VERSION
-from system_tools import find_tool
 from workshop import workshop
 
 RPMLINTRC = CHECKOUT / "ports/rpm/pyctrigger.rpmlintrc"
 NAMCAP_FILTERS = CHECKOUT / "ports/arch/namcap-filters"
 FORMATS = ("deb", "rpm", "arch", "freebsd")
-
-
-def ports_build(*arguments: str | Path) -> list[Path]:
-    """What `ports/build` says that it has built."""
-    command = [sys.executable, str(CHECKOUT / "ports/build"), *map(str, arguments)]
-    return [Path(line) for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()]
 
 
 def test_rpmlint() -> None:
@@ -36,21 +28,6 @@ def test_rpmlint() -> None:
 
     assert (said.code, said.err) == (0, "")
     assert re.search(r" 0 errors, 0 warnings, [1-9]\d* filtered", said.out), said.out
-
-
-def test_namcap(tmp_path: Path) -> None:
-    """Nothing but what is argued; no Debian has namcap, so where there isn't one this isn't looked at."""
-    if find_tool("namcap") is None:
-        pytest.skip("no namcap, which only Arch has")
-    (package,) = ports_build("arch", tmp_path)
-
-    child = subprocess.run(["namcap", str(package)], capture_output=True, text=True, check=False)
-
-    assert (child.returncode, child.stderr) == (0, "")
-    found = [line.partition("pyctrigger W: ")[2] or line for line in child.stdout.splitlines()]
-    filters = {line: re.compile(line) for line in NAMCAP_FILTERS.read_text().splitlines() if _is_filter(line)}
-    assert [line for line in found if not any(each.fullmatch(line) for each in filters.values())] == []
-    assert found != []
 
 
 def test_pkgbuild_says_the_version_itself() -> None:

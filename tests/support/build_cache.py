@@ -7,18 +7,13 @@ import os
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pytest
-
+from conftest import absent
 from installed_servers import installed
 from local_servers import free_port
 from pinned import LOCKS
 from store_servers import Server
 from system_tools import find_tool
-
-if TYPE_CHECKING:
-    from typing import NoReturn
 
 _OLDEST_NODE = 20
 _PROGRAM = "node_modules/turborepo-remote-cache/dist/cli.js"
@@ -31,23 +26,18 @@ exec npm ci --ignore-scripts --no-audit --no-fund
 TOKEN = "geheim-4711"
 
 
-def _missing(why: str) -> NoReturn:
-    """Skip, also under CI: hundreds of packages of Node's are more than a machine has to have for one test."""
-    raise pytest.skip.Exception(why)
-
-
 @cache
 def _command() -> list[str]:
-    node = find_tool("node") or _missing("no node")
+    node = find_tool("node") or absent("no node")
     if find_tool("npm") is None:
-        _missing("no npm")
+        absent("no npm")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
     if int(version.lstrip("v").partition(".")[0]) < _OLDEST_NODE:
-        _missing(f"node is older than {_OLDEST_NODE}")
+        absent(f"node is older than {_OLDEST_NODE}")
     lock = (LOCKS / "build-cache.json").read_text(encoding="utf-8")
     package = json.dumps(json.loads(lock)["packages"][""])
     found = installed("build-cache", lock, ["sh", "-c", _PREPARE], {"LOCK": lock, "PACKAGE": package})
-    return [node, str(found / _PROGRAM)] if isinstance(found, Path) else _missing(f"npm can't install it: {found}")
+    return [node, str(found / _PROGRAM)] if isinstance(found, Path) else absent(f"npm can't install it: {found}")
 
 
 class BuildCache(Server):
