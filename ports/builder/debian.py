@@ -55,7 +55,7 @@ def build(checkout: Path, outdir: Path) -> list[Path]:
             if name == PACKAGES[0]:
                 put(root / "DEBIAN/conffiles", platform.configuration + "\n")
             scripts = maintainer_scripts(checkout, platform, name)
-            scripts["control"] = _filled(checkout, platform, _template(name, "control"), SIZE=_size_of(root))
+            scripts["control"] = _filled(checkout, platform, template(name, "control"), SIZE=_size_of(root))
             for script, text in scripts.items():
                 put(root / "DEBIAN" / script, text, 0o755 if script in _SCRIPTS else 0o644)
             _pack(program, root, package, source_date_epoch(checkout))
@@ -115,7 +115,7 @@ def stage_takeover(checkout: Path, platform: Platform, root: Path) -> None:
 
 def maintainer_scripts(checkout: Path, platform: Platform, package: str) -> dict[str, str]:
     """What dpkg runs, and when: each file's text by its name."""
-    return {name: _script(checkout, platform, _template(package, name)) for name in (*_SCRIPTS, "triggers")}
+    return {name: _script(checkout, platform, template(package, name)) for name in (*_SCRIPTS, "triggers")}
 
 
 def _script(checkout: Path, platform: Platform, name: str) -> str:
@@ -126,7 +126,8 @@ def _script(checkout: Path, platform: Platform, name: str) -> str:
     return _filled(checkout, platform, name, **parts, **words)
 
 
-def _template(package: str, name: str) -> str:
+def template(package: str, name: str) -> str:
+    """Where a package's file is in ports/debian."""
     return name if package == PACKAGES[0] else f"takeover/{name}"
 
 

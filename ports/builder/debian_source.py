@@ -14,11 +14,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from email.utils import formatdate
 from pathlib import Path
 
 from . import distfiles
-from .debian import PACKAGES, maintainer_scripts, stage_hooks, stage_takeover
+from .debian import PACKAGES, maintainer_scripts, stage_hooks, stage_takeover, template
 from .modules import of_system
 from .platforms import PLATFORMS
 from .stage import compressed, fill_in, put, settle, source_date_epoch, stage, version_of
@@ -105,14 +106,14 @@ def _write_debian(checkout: Path, debian: Path, maintainer: str, bundled: dict[d
         "LICENSE": _indented((checkout / "LICENSE").read_text(encoding="utf-8")),
     }
     for package in PACKAGES:
-        control = "takeover/control" if package != PACKAGES[0] else "control"
-        text = (checkout / "ports/debian" / control).read_text(encoding="utf-8")
+        text = (checkout / "ports/debian" / template(package, "control")).read_text(encoding="utf-8")
         words[f"DESCRIPTION_OF_{package.upper().replace('-', '_')}"] = text[text.index("Description: ") :].rstrip("\n")
     for distfile, path in bundled.items():
-        words[f"LICENSE_OF_{distfile.project.upper()}"] = _indented(distfiles.licence(path))
+        with zipfile.ZipFile(path) as wheel:
+            words[f"LICENSE_OF_{distfile.project.upper()}"] = _indented(distfiles.licence(wheel).decode("utf-8"))
     templates = checkout / "ports/debian/source"
-    for template in sorted(each for each in templates.rglob("*") if each.is_file()):
-        put(debian / template.relative_to(templates), fill_in(template, words), template.stat().st_mode & 0o777)
+    for path in sorted(each for each in templates.rglob("*") if each.is_file()):
+        put(debian / path.relative_to(templates), fill_in(path, words), path.stat().st_mode & 0o777)
 
 
 def _indented(text: str) -> str:

@@ -112,19 +112,18 @@ def unpack(distfile: Distfile, path: Path, application: Path, licences: Path | N
     """Put the modules into the application directory, and the licence into that of `licences`. Raises BuildError."""
     with zipfile.ZipFile(path) as wheel:
         names = [name for name in wheel.namelist() if not name.endswith("/")]
-        licence = licences_in(wheel)
+        text = licence(wheel)
         for name in names:
             parts = PurePosixPath(name).parts
             if parts[0] == distfile.project and ".." not in parts:
                 _write(application / name, wheel.read(name))
         if licences:
-            _write(licences / f"LICENSE.{distfile.project}", b"\n".join(wheel.read(name) for name in licence))
+            _write(licences / f"LICENSE.{distfile.project}", text)
 
 
-def licence(path: Path) -> str:
+def licence(wheel: zipfile.ZipFile) -> bytes:
     """Returns the text of a release's licence. Raises BuildError if there is none."""
-    with zipfile.ZipFile(path) as wheel:
-        return "\n".join(wheel.read(name).decode("utf-8") for name in licences_in(wheel))
+    return b"\n".join(wheel.read(name) for name in licences_in(wheel))
 
 
 def licences_in(wheel: zipfile.ZipFile) -> list[str]:
