@@ -282,7 +282,7 @@ class Places:
     def _workshop(self) -> Place:
         """A Debian sid with what packages are built with, and a checkout."""
         top = self._stack.enter_context(workshop()).top
-        checkout = "/root/pyctrigger"
+        checkout = "/usr/src/pyctrigger"
         inner = top / checkout.lstrip("/")
         shutil.copytree(CHECKOUT, inner, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
         shutil.copytree(next(iter(fetch(CHECKOUT).values())).parent, inner / "ports/distfiles")
