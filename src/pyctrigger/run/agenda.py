@@ -10,7 +10,7 @@ from ..outcome.outcome import Tally
 from ..state.journal import Entry, union
 from ..typed import NamedTuple
 from .backlog import KEPT
-from .scope.paths import Units, merge_units, subtract_units
+from .scope.paths import Unit, Units, merge_units, subtract_units
 from .scope.request import Request, Work
 from .scope.sites import OpenSites
 from .scope.target import Assignment, find_target
@@ -99,11 +99,14 @@ class Agenda:
     def _own_turn(self, sites: OpenSites) -> Turn:
         own = self._own
         request = self._backlog.join(own.request) if self._does_pending else own.request
-        if request.transaction.paths != own.request.transaction.paths:
+        if joins := request.transaction.paths != own.request.transaction.paths:
             own = Assignment.of(own.target, request)
             self._name_outside(own)
         own = self._widened_by_magic(own)
-        found = self._changed_besides(own, sites)
+        glances = self._glances(own)
+        found = self._changed_besides(own, sites) if glances else {}
+        if glances and not joins and found is not None:
+            own = _narrowed(own)
         if found is None:
             self._workspace.found = self._own.request.about(None)
             own = Assignment.of(own.target, own.request.about(None))
@@ -129,16 +132,16 @@ class Agenda:
         )
         return Assignment.of(target, request.about(None))
 
-    def _changed_besides(self, own: Assignment, sites: OpenSites) -> Units | None:
-        """Returns what has changed according to a hook's glance, or None for the whole scope.
-
-        An empty list of paths says that there was no transaction at all.
-        """
-        target, request, _ = own
+    def _glances(self, own: Assignment) -> bool:
+        """Whether this is a hook's transaction; an empty list of paths says that there was none at all."""
+        request = own.request
         if request.work is not Work.RUN or not request.running.hook or not any(request.transaction.paths or ()):
-            return {}
-        if not self._workspace.parts.are_kept:
-            return {}  # or it would look at everything each time
+            return False
+        return self._workspace.parts.are_kept  # or it would look at everything each time
+
+    def _changed_besides(self, own: Assignment, sites: OpenSites) -> Units | None:
+        """Returns what has changed according to a hook's glance, or None for the whole scope."""
+        target, request, _ = own
         from ..tree.identity import ForeignPlaceError
         from .plan.glance import Overview
         from .plan.wanted import wanted_bytecode
@@ -206,3 +209,18 @@ class Agenda:
         units = self._target.touched(self._own.request.about(entry.paths)).units
         named = [os.path.join(site, unit.relative) for site, found in units.items() for unit in found if unit.deep]
         return bool(named) and all(any(f"{path}/".startswith(f"{place}/") for place in places) for path in named)
+
+
+def _narrowed(own: Assignment) -> Assignment:
+    """Returns the same for a manager whose changes a glance sees all, and which names no more than a site directory.
+
+    dpkg renames each file that it unpacks, which changes the file's directory; its triggers say nothing of what is
+    below theirs.
+    """
+    if own.request.transaction.manager != "dpkg":
+        return own
+    units = {
+        site: [Unit("", deep=False)] if Unit("", deep=True) in found else found
+        for site, found in own.touched.units.items()
+    }
+    return own._replace(touched=own.touched._replace(units=units))

@@ -146,6 +146,38 @@ def test_notes_are_worth_no_more_than_the_records_that_they_rest_on(
     assert [] == pyctrigger.json("verify", "--compare-code", *scope).findings
 
 
+#: What a hook that is named the site directory does about a file that took another's place, and one written into.
+NAMED = {
+    "dpkg": (["--manager", "dpkg"], 1),
+    "another manager": (["--manager", "rpm"], 2),
+    "nobody": ([], 2),
+    "dpkg, without state": (["--manager", "dpkg", "--stateless"], 2),
+}
+
+
+@pytest.mark.parametrize("manager", NAMED)
+def test_dpkg_names_no_more_than_the_site_directory(
+    pyctrigger: Command, noted: Path, scope: list[str], manager: str
+) -> None:
+    """It renames what it unpacks, so directories that didn't change aren't examined; a glance can see nothing else."""
+    arguments, expected = NAMED[manager]
+    unpack(noted / "package/a.py", "VALUE = 2222\n")
+    (noted / "other/__init__.py").write_text("VALUE = 5\n")
+
+    assert {"compiled": expected} == changed(hook(pyctrigger, [*scope, *arguments], noted))
+
+
+def test_what_dpkgs_hook_left_in_the_journal_is_looked_at_wholly(
+    pyctrigger: Command, noted: Path, scope: list[str]
+) -> None:
+    """Its notes may say nothing of what was going on."""
+    dpkg = [*scope, "--manager", "dpkg"]
+    pyctrigger.json("run", "--defer", *dpkg, noted)
+    (noted / "other/__init__.py").write_text("VALUE = 5\n")
+
+    assert {"compiled": 1} == changed(hook(pyctrigger, dpkg, noted / "single.py"))
+
+
 def test_a_first_hook_looks_at_everything(pyctrigger: Command, tree: Path, scope: list[str]) -> None:
     """Nothing is known of anything."""
     assert {"compiled": SOURCES} == changed(hook(pyctrigger, scope))

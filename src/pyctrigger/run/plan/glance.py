@@ -59,6 +59,8 @@ class Overview:
         self.began = time.time_ns()
         #: Whether the run is a hook, which has already had its glance.
         self.is_hook = request.running.hook
+        #: Whether it had one: without notes of earlier runs it would look at everything each time.
+        self.has_glanced = self.is_hook and parts.are_kept
         #: By site directory: the parts that needed something when they were looked at.
         self.unfinished: dict[str, list[str]] = {}
         self._owned: list[str] = []

@@ -113,7 +113,9 @@ class Survey:
 
     def _planner(self, site: SiteDirectory, layout: Layout, notes: Notes | None) -> Planner:
         others = self._sites.identities - {layout.sources.identity}
-        planner = Planner(PlannedSite(layout, self.wanted, self.knowledge, others, site.is_stdlib, notes))
+        planned = PlannedSite(layout, self.wanted, self.knowledge, others, site.is_stdlib, notes)
+        # What a hook's glance has found changed is among the units.
+        planner = Planner(planned, finds_dead=not (self._overview and self._overview.has_glanced))
         if self._observer is not None:
             before, observer = self.total.sources, self._observer
             planner.looked = lambda sources: observer.looked(before + sources)

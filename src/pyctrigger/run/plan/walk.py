@@ -36,8 +36,8 @@ _NOTHING: frozenset[str] = frozenset()
 class Planner:
     """Plans one site directory."""
 
-    def __init__(self, site: PlannedSite) -> None:
-        self._site = site
+    def __init__(self, site: PlannedSite, *, finds_dead: bool = True) -> None:
+        self._site, self._finds_dead = site, finds_dead
         self._layout, self._wanted, self._notes = site.layout, site.wanted, site.notes
         self._judges_sources = site.wanted.judges_sources
         self._unchanged: UnchangedFinder | None = None
@@ -63,9 +63,9 @@ class Planner:
         self.foreign: list[ForeignPlace] = []
 
     def plan(self, units: list[Unit]) -> Iterator[Step]:
-        """Yields the steps for these units, and for every top-level directory that holds nothing but bytecode."""
+        """Yields the steps for these units and, with `finds_dead`, each top-level directory of nothing but bytecode."""
         yield from self.plan_parts(units)
-        if units and not any(unit == ("", True) for unit in units):
+        if self._finds_dead and units and not any(unit == ("", True) for unit in units):
             seen = {unit.relative for unit in units}
             dead = [name for name in self._dead_packages() if name not in seen]
             yield from self.plan_parts(Unit(name, deep=True) for name in dead)
