@@ -199,3 +199,24 @@ def test_filelock_of_another_layout_is_taken_whole(tmp_path: Path, layout: dict[
         [sys.executable, "-I", "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert ("True filelock 1\n", "") == (child.stdout, child.stderr)
+
+
+def test_bcep_files_are_read_without_what_reads_foreign_roots(tmp_path: Path) -> None:
+    """Each hook of a Debian with such files would import it, for a few lines."""
+    program = (
+        "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from types import SimpleNamespace as Some\n"
+        "from pyctrigger.run.plan import wanted; wanted.BCEP = sys.argv[1]\n"
+        "print(wanted._left_out(Some(interpreter=Some(version=(3, 99))), None))\n"
+        "print('pyctrigger.run.scope.root_files' in sys.modules)"
+    )
+    source = str(Path(str(importlib.util.find_spec("pyctrigger").origin)).parent.parent)  # type: ignore[union-attr]
+
+    child = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, source, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ("()\nFalse\n", "") == (child.stdout, child.stderr)

@@ -154,6 +154,11 @@ def _left_out(target: Target, root: str | None) -> tuple[Exclusion, ...]:
     if root is None and not os.path.isdir(BCEP):
         return ()
     from ...packages.bcep import read_exclusions  # few systems have any
-    from ..scope.root_files import files_of
+    from ...packages.databases import Files
 
-    return read_exclusions(files_of(root), target.interpreter.version[:2])
+    files = Files()
+    if root is not None:
+        from ..scope.root_files import files_of  # imports what a hook of this system's never needs
+
+        files = files_of(root)
+    return read_exclusions(files, target.interpreter.version[:2])
