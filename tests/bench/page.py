@@ -34,15 +34,19 @@ def machine(bench: Bench, count: int) -> str:
 
 def headline_machine(trees: dict[str, Bench]) -> str:
     """The same with date, commit, and what each tree holds."""
-    last = ["git", "-C", str(CHECKOUT), "log", "-1", "--format=%h", "--", "src"]
-    commit = subprocess.run(last, capture_output=True, text=True, check=False).stdout.strip()
-    date = datetime.date.today().isoformat()
-    told = [f"{date}, src of {commit or 'an unknown commit'}; {_versions(next(iter(trees.values())))}."]
+    told = [f"{today()}; {_versions(next(iter(trees.values())))}."]
     for name, bench in trees.items():
         sizes = [path.stat().st_size for path in sources(bench.tree)]
         small = sum(size < _SMALL for size in sizes)
         told.append(f"{name}: {len(sizes):,} sources, {small:,} of them below 2 KiB, {sum(sizes) / 2**20:.0f} MiB.")
     return " ".join(told)
+
+
+def today(*also: str) -> str:
+    """The date, and the last commit of the sources; of these other paths, too."""
+    last = ["git", "-C", str(CHECKOUT), "log", "-1", "--format=%h", "--", "src", *also]
+    commit = subprocess.run(last, capture_output=True, text=True, check=False).stdout.strip()
+    return f"{datetime.date.today().isoformat()}, {' and '.join(['src', *also])} of {commit or 'an unknown commit'}"
 
 
 def _versions(bench: Bench) -> str:

@@ -41,7 +41,9 @@ from timing import Figure, Sample, timed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TABLES = ["peers", "headline", "store"]
+#: What has a process of its own, as it needs what the tests need.
+DEBIAN = "debian"
+TABLES = ["peers", "headline", "store", DEBIAN]
 #: What `--only` calls the audit on a cluster, which comes after the third table.
 CLUSTER = "cluster"
 TOUCHED = 20
@@ -51,6 +53,15 @@ ORPHANS = 12_000
 def main() -> int:
     """Measure, print, and write the page."""
     options = _options()
+    if {*options.tables} != {DEBIAN}:
+        _on_trees(options)
+    if DEBIAN in options.tables and not options.only:
+        _in_a_process("debian.py", options, *(["--packages", str(options.packages)] if options.packages else []))
+    return 0
+
+
+def _on_trees(options: argparse.Namespace) -> None:
+    """The tables whose work is done on installed trees."""
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="pyctrigger-bench-") as scratch:
         tools = prepare(Path(scratch), options.python)
         trees = {name: lay_out(tools, name) for name in options.corpus}
@@ -61,8 +72,7 @@ def main() -> int:
         if "store" in options.tables:
             _table("store", trees, store.measure(trees, options.rounds, options.only), options.page)
             if not options.only or CLUSTER in options.only:
-                _on_a_cluster(options)
-    return 0
+                _in_a_process("cluster.py", options)  # what Dask costs an audit, and what it brings
 
 
 def _beside_peers(bench: Bench, options: argparse.Namespace) -> None:
@@ -94,9 +104,9 @@ def _table(mark: str, trees: dict[str, Bench], rows: Iterator[headline.Row | hea
         page.replace_between(Path(to), mark, [about, "", *page.headline_lines(found)])
 
 
-def _on_a_cluster(options: argparse.Namespace) -> None:
-    """What Dask costs an audit, and what it brings: in a process that needs what the tests need."""
-    command = [sys.executable, str(Path(__file__).with_name("cluster.py")), "--rounds", str(options.rounds)]
+def _in_a_process(script: str, options: argparse.Namespace, *arguments: str) -> None:
+    """One of the scripts beside this one."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), "--rounds", str(options.rounds), *arguments]
     subprocess.run([*command, *(["--page", options.page] if options.page else [])], check=True)
 
 
@@ -110,6 +120,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     groups = ", ".join([*headline.GROUPS, *store.GROUPS, CLUSTER])
     parser.add_argument("--only", nargs="+", help=f"rows of the first table, groups of the others: {groups}")
+    parser.add_argument("--packages", type=int, help="of the table debian: so many of the list, not all")
     parser.add_argument("--sizes", nargs="*", type=int, default=[1000, 4000, 12_000, 40_000, 120_000])
     parser.add_argument("--page", help="write the page here, and its chart beside it")
     parser.add_argument("--scratch", default="/dev/shm" if os.path.isdir("/dev/shm") else None)

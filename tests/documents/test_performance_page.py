@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import debian
 from chart import Row, draw, draw_sizes, read_rows, read_sizes
 from documents import DOCS
 
@@ -57,3 +58,20 @@ def test_fastest_row_looks_fastest(ours: list[float], theirs: list[float]) -> No
     assert len({length for _, length in drawn}) == 1
     assert [one / other for one, other in drawn] == pytest.approx([row.share for row in rows], abs=0.01)
     assert [row.share for row in read_rows(PAGE)] == sorted(row.share for row in read_rows(PAGE))
+
+
+def test_table_of_debian_has_every_row() -> None:
+    """Each step of each way, by both kinds of time, beside py3compile; and what is to be reached."""
+    table = PAGE.split("<!-- debian -->")[1].split("<!-- /debian -->")[0]
+    (count,) = re.findall(r"; ([\d,]+) packages, [\d,]+ of them with Python modules; [\d,]+ sources\.", table)
+    cells = [line.split(" | ") for line in table.splitlines() if line.startswith("| ") and "| work |" not in line]
+    (among,) = {found for row in cells for found in re.findall(r"among ([\d,]+)", row[0])}
+    numbers = [int(number.replace(",", "")) for number in (count, among)]
+
+    expected = [
+        (f"| {debian.work(step, *numbers)}: {way}, {time}", debian.PLAIN, f"{limit:g}" if limit else "")
+        for step, way in debian.ROWS
+        for time, limit in zip(("processor time", "clock"), debian.LIMITS.get((step, way), (None, None)))
+    ]
+    assert expected == [(row[0], row[2], row[5]) for row in cells]
+    assert len(debian.package_names()) < numbers[0] < numbers[1]
