@@ -2,7 +2,7 @@
 
 `nox -s names` compiles sources of each standard library, and of others where it has fewer, with a stand-in for their
 names, puts three kinds of name in, and compares the bytes with what a worker, and py_compile in a fresh fork, write for
-a file of that name. Exit 1: other bytes than a worker's, other code, or too much that can't be stored.
+a file of that name. Exit 1: other bytes (before 3.11: other code), or too much that can't be stored.
 """
 
 from __future__ import annotations
@@ -73,9 +73,8 @@ def _check(interpreter: Interpreter, sources: list[bytes], scratch: Path, top: P
         print(f"  {outcome}: {count:,}", flush=True)
     for kind, source, problem in filled.wrong:
         print(f"  {problem}: {os.fsdecode(source)} ({kind})", flush=True)
-    # Where a worker itself writes other bytes than py_compile, for equal code, no store can help.
-    is_wrong = any(problem != "equal code" for _, _, problem in filled.wrong)
-    return int(is_wrong or compiled < SOURCES * 0.8 or stored < compiled * _SHARES[interpreter.implementation])
+    is_enough = compiled >= SOURCES * 0.8 and stored >= compiled * _SHARES[interpreter.implementation]
+    return int(bool(filled.wrong) or not is_enough)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from pyctrigger.run.scope.config import Settings
 from pyctrigger.run.scope.request import Request, Scope, Work
 from pyctrigger.run.scope.target import find_target
 from system_tools import is_debian
+from unit.interpreter.made_up import BUILD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -278,9 +279,8 @@ ANSWER: dict[str, Any] = {
     "schemes": {},
     "default_scheme": "posix_prefix",
     "inside": [],
-    "build": dict.fromkeys(
-        ("c_library", "debug", "development", "hash", "machine", "powers", "pypy", "ranges", "system", "word"), "x"
-    ),
+    "build": dict.fromkeys(BUILD, "x"),
+    "class_names": [],
     "witnesses": [],
 }
 

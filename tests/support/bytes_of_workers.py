@@ -40,6 +40,8 @@ PAIRS = {
     "addresses-2": "a = ('b', None), 'c'\nassert d in {('b', None), (('e', None), 'c'), ('c', ...), 'e', (..., 'd')}\n"
     "def f(g): return g in {('b', None), (('e', None), 'c'), ('c', ...), 'e', (..., 'd')}\nh = ('e', None)\n",
     "addresses-3": "x in {1e999 - 1e999, (1e999 - 1e999, 1), 2, (1e999j - 1e999j, 3), 4, 5.5, 'y', b'z', (6, None)}\n",
+    "classes-1": "def cmp_to_key():\n class K: pass\nclass finalize:\n class _Info: pass\n",
+    "classes-2": "def f(): return 'cmp_to_key.<locals>.K', 'finalize._Info'\n",
     "bad": "x = (\n",
 }
 

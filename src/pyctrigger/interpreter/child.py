@@ -62,7 +62,7 @@ for descriptor in sys.argv[1].split(","):
 """
 #: The files below `remote/` that make up each program, in order.
 PROGRAMS = {
-    "probe": ("probe",),
+    "probe": ("interned", "probe"),
     "compile": ("powerless", "serve", "compile"),
     "compile-3.10": ("powerless", "serve", "sets", "compile"),
     "compare": ("powerless", "serve", "compare"),

@@ -53,6 +53,8 @@ class Interpreter(NamedTuple):
     """The virtual environment that contains the executable, according to its `pyvenv.cfg` (PEP 405)."""
     build: tuple[tuple[str, str], ...] = ()
     """What its bytecode depends on beside that, by name and in order; empty if it was never probed."""
+    class_names: tuple[str, ...] = ()
+    """Those that a process with py_compile has interned (`remote/interned.py`); none before CPython 3.13."""
 
     @property
     def kind(self) -> Flavour:

@@ -52,6 +52,9 @@ _BUILD_FORM = re.compile(r"[ -~]{0,100}\Z", re.ASCII)
 _BUILD = frozenset(
     ("pypy", "development", "debug", "system", "machine", "word", "c_library", "powers", "hash", "ranges")
 )
+#: An interpreter names two to five. They become arguments of its workers.
+_CLASS_NAME = re.compile(r"[A-Za-z0-9_.<>]{1,200}\Z", re.ASCII)
+_MAX_CLASS_NAMES = 64
 _KEYS = frozenset({"purelib", "platlib", "stdlib", "platstdlib"})
 #: Stands for an environment's prefix in the answer.
 _PLACEHOLDER = "/@/"
@@ -225,6 +228,7 @@ def _build_interpreter(executable: str, answer: dict[str, Any]) -> Interpreter:
         schemes=_parse_schemes(answer["schemes"]),
         inside=inside,
         build=_parse_build(answer["build"]),
+        class_names=_parse_class_names(answer["class_names"]),
         **{key: answer[key] for key in _FORMS if key != "magic_number"},
     )
 
@@ -261,6 +265,13 @@ def _parse_build(value: Any) -> tuple[tuple[str, str], ...]:
     for name, text in value.items():
         _require_form(isinstance(text, str) and _BUILD_FORM.match(text), f"{name} is", text)
     return tuple(sorted(value.items()))
+
+
+def _parse_class_names(value: Any) -> tuple[str, ...]:
+    _require_form(isinstance(value, list) and len(value) <= _MAX_CLASS_NAMES, "not a list of classes:", value)
+    for name in value:
+        _require_form(isinstance(name, str) and _CLASS_NAME.match(name), "not the name of a class:", name)
+    return tuple(value)
 
 
 def _parse_schemes(value: Any) -> dict[str, dict[str, str]]:

@@ -15,7 +15,7 @@ from ..interpreter.interpreter import Account, Interpreter, Probed, Witness, is_
 from ..typed import Any
 from . import own_files
 
-_FORMAT = 3
+_FORMAT = 4
 #: What loading a damaged entry raises, or none.
 _DAMAGED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
@@ -88,6 +88,7 @@ def _load_entry(stored: Any) -> Probed:
             "version": (major, minor, micro),
             "inside": tuple(fields["inside"]),
             "build": tuple((str(name), str(text)) for name, text in fields["build"]),
+            "class_names": tuple(map(str, fields["class_names"])),
             "magic_number": bytes.fromhex(fields["magic_number"]),
             "account": Account(*account) if account is not None else None,
         }

@@ -51,5 +51,6 @@ def keys_of(interpreter: Interpreter) -> CodeKeys | None:
             interpreter.abi_flags,
             "free-threaded" if interpreter.free_threaded else "",
             *(f"{name}={text}" for name, text in sorted(build.items())),
+            " ".join(interpreter.class_names),
         )
     )

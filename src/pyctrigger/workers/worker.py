@@ -101,7 +101,7 @@ class Worker:
             ) from error
         self._lease = lease(leases)
         self._rights = rights_for(interpreter, self._lease)
-        options = (int(hashes), self._rights.leased, setup.codec, int(setup.forks))
+        options = (int(hashes), self._rights.leased, setup.codec, int(setup.forks), *interpreter.class_names)
         try:
             self._child = start(
                 interpreter.executable,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ def test_bytes_are_those_of_a_process_that_has_done_nothing_else(
     """From 3.11 on; before, names that the compiler met first in another source are flagged differently."""
     if interpreter.version < (3, 11) or interpreter.implementation != "cpython":
         return
-    sources = [*write_pairs(os.fsencode(tmp_path)), *real_sources]
+    sources = [*write_pairs(os.fsencode(tmp_path)), *real_sources, *copies_of_what_it_imports(interpreter, tmp_path)]
     child = subprocess.run(
         [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _FRESH],
         input=b"\0".join(sources),
@@ -72,6 +73,15 @@ def test_bytes_are_those_of_a_process_that_has_done_nothing_else(
     expected = dict(zip(sources, child.stdout.decode().split()))
 
     assert expected == bodies(interpreter.path, sources, workers=2)
+
+
+def copies_of_what_it_imports(interpreter: Interpreter, directory: Path) -> list[bytes]:
+    """The sources that a process with py_compile has loaded, and which we may write nothing beside."""
+    told = "import py_compile, sys; print(*(getattr(each, '__file__', '') for each in sys.modules.values()), sep='\\n')"
+    child = subprocess.run([interpreter.path, "-I", "-S", "-c", told], capture_output=True, text=True, check=True)
+    found = [path for path in child.stdout.split("\n") if path.endswith(".py")]
+    assert len(found) > 10
+    return [os.fsencode(shutil.copy(path, directory / f"imported{number}.py")) for number, path in enumerate(found)]
 
 
 def test_what_starting_a_worker_leaves_behind_does_not_show(interpreter: Interpreter, tmp_path: Path) -> None:

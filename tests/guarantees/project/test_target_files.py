@@ -86,7 +86,7 @@ def ask(interpreter: Interpreter, question: str, text: bytes) -> subprocess.Comp
 
 def test_files_of_all_programs() -> None:
     """Or the tests below hold for nothing."""
-    names = ["compare.py", "compile.py", "powerless.py", "probe.py", "serve.py", "sets.py", "start.py"]
+    names = ["compare.py", "compile.py", "interned.py", "powerless.py", "probe.py", "serve.py", "sets.py", "start.py"]
     assert [path.name for path in PROGRAMS] == names
     assert {f"{name}.py" for names in child.PROGRAMS.values() for name in names} == {path.name for path in PROGRAMS}
 

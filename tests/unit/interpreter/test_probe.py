@@ -34,6 +34,7 @@ SAID: dict[str, Any] = {
     "default_scheme": "deb_system",
     "inside": ["/@/lib/python3.11/site-packages"],
     "build": BUILD,
+    "class_names": ["cmp_to_key.<locals>.K", "finalize._Info"],
     "witnesses": ["/usr/lib/python3.11/os.py"],
 }
 
@@ -65,6 +66,7 @@ def test_every_field_arrives() -> None:
         default_scheme="deb_system",
         inside=("/@/lib/python3.11/site-packages",),
         build=tuple(SAID["build"].items()),
+        class_names=("cmp_to_key.<locals>.K", "finalize._Info"),
     )
     assert (expected, ("/usr/lib/python3.11/os.py",)) == found
 
@@ -187,6 +189,13 @@ FIELDS: list[tuple[str, Any, str | None]] = [
     ("build", {**SAID["build"], "c_library": "x" * 101}, f"c_library is '{'x' * 99}"),
     ("build", {**SAID["build"], "debug": False}, "debug is False"),
     ("build", {**SAID["build"], "word": "64\nlittle"}, "word is '64\\nlittle'"),
+    ("class_names", [], None),
+    ("class_names", ["x" * 200] * 64, None),
+    ("class_names", ["x" * 201], f"not the name of a class: '{'x' * 99}"),
+    ("class_names", ["a b"], "not the name of a class: 'a b'"),
+    ("class_names", [""], "not the name of a class: ''"),
+    ("class_names", [1], "not the name of a class: 1"),
+    ("class_names", "x", "not a list of classes: 'x'"),
     ("witnesses", [], None),
     ("witnesses", ["/x"] * 64, None),
     ("witnesses", ["relative"], "not an absolute path: 'relative'"),
@@ -205,11 +214,11 @@ def test_a_field_is_what_a_python_says(key: str, value: Any, problem: str | None
     assert f"/p gave an invalid answer: {problem}" == caught.value.message
 
 
-@pytest.mark.parametrize("key", ["schemes", "inside", "witnesses"])
+@pytest.mark.parametrize("key", ["schemes", "inside", "witnesses", "class_names"])
 def test_a_list_has_an_end(key: str) -> None:
     """Sixty-five of anything is more than a Python has."""
     many: Any = {f"s{number}": {} for number in range(65)} if key == "schemes" else ["/@/x"] * 65
-    with pytest.raises(InterpreterError, match=r"not a table of schemes: |not a list of paths: "):
+    with pytest.raises(InterpreterError, match=r"not a table of schemes: |not a list of (paths|classes): "):
         parse(**{key: many})
 
 

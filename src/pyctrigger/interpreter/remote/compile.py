@@ -70,11 +70,13 @@ LETTER = b"\x02\0\0\0\xc3"
 #: 3.14 borrow their arguments, so ours would have only one; in 3.15 those of py_compile borrow, too.
 FLAGS_MODULE = sys.version_info < (3, 15)
 #: Whether this process forks for each source, and never compiles itself.
-FORKS = sys.argv[8:] == ["1"]
+FORKS = sys.argv[8:9] == ["1"]
 if HOLDS_NAMES or FORKS:
     # The modules that py_compile imports show in what these write: their names are interned.
     import importlib.util  # noqa: F401
     import signal
+#: Names that a process with py_compile has interned, whose equals compile() of 3.13 and later doesn't intern.
+CLASS_NAMES = tuple(map(sys.intern, sys.argv[9:]))
 LIFELINE = int(sys.argv[2]) if len(sys.argv) > 2 else -1
 OURS, THEIRS = os.pipe() if FORKS else (-1, -1)
 #: inspect.CO_OPTIMIZED: the code of a function, whose first constant is its docstring or None. From 3.14 on it may be

@@ -1,7 +1,8 @@
 """Run by the target: prints what this interpreter is, as one framed JSON line on standard output.
 
 Contract: Python 3.6 to 3.15 and PyPy; standard library only; reads only its own maps and the C library, writes only
-that line. The frame distinguishes it from anything that start-up code prints.
+that line. The frame distinguishes it from anything that start-up code prints. `interned.py` comes before it in the same
+namespace.
 """
 
 import binascii
@@ -11,6 +12,10 @@ import os
 import struct
 import sys
 import sysconfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctrigger.interpreter.remote.interned import CLASS_NAMES
 
 #: What computes powers where the C library has no version: of FreeBSD, and of musl, which is one file.
 LIBRARIES = ("/lib/libm.so.5", "/lib/ld-musl-%s.so.1" % os.uname()[4])
@@ -144,6 +149,7 @@ def answer() -> "dict[str, object]":
         "magic_number": "".join("%02x" % byte for byte in bytearray(magic)),
         "abi_flags": getattr(sys, "abiflags", ""),
         "build": build(),
+        "class_names": CLASS_NAMES,
         "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
         "prefix": os.path.realpath(getattr(sys, "base_prefix", sys.prefix)),
         "schemes": schemes(),
