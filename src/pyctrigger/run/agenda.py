@@ -103,14 +103,15 @@ class Agenda:
             own = Assignment.of(own.target, request)
             self._name_outside(own)
         own = self._widened_by_magic(own)
-        glances = self._glances(own)
-        found = self._changed_besides(own, sites) if glances else {}
-        if glances and not joins and found is not None:
-            own = _narrowed(own)
-        if found is None:
+        if not self._glances(own):
+            return Turn(own, sites)
+        changed = self._changed_besides(own, sites)
+        if changed is None:
             self._workspace.found = self._own.request.about(None)
-            own = Assignment.of(own.target, own.request.about(None))
-        elif found := subtract_units(found, own.touched.units):
+            return Turn(Assignment.of(own.target, own.request.about(None)), sites)
+        if not joins:
+            own = _narrowed(own)
+        if found := subtract_units(changed, own.touched.units):
             from .plan.glance import paths_of
 
             self._workspace.found = self._own.request.about(paths_of(found))
