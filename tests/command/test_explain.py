@@ -69,6 +69,10 @@ def _replace(place: Place) -> None:
     os.utime(place.source, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def _chmod(mode: int) -> Callable[[Place], None]:
+    return lambda place: place.pyc.chmod(mode)
+
+
 def _patch(start: int, data: bytes) -> Callable[[Place], None]:
     def patch(place: Place) -> None:
         content = place.pyc.read_bytes()
@@ -105,6 +109,8 @@ _CASES: dict[str, tuple[Callable[[Place], None], tuple[str, str | None], str, st
     "flags": (_patch(4, b"\x77"), ("corrupt", None), "compile", "importlib doesn't know its flags", "compiled"),
     "body": (_patch(30, b"?"), ("unproven", "body"), "compare", "its body isn't the one that was recorded", "compiled"),
     "cut": (_truncate, ("corrupt", None), "compile", "it is truncated", "compiled"),
+    "closed": (_chmod(0o600), ("unreadable", None), "compile", "keeps out accounts that may read", "compiled"),
+    "open": (_chmod(0o666), ("stale", "rights"), "compile", "or lets others write it", "compiled"),
     "missing": (lambda place: place.pyc.unlink(), ("missing", None), "compile", "there is no such pyc", "compiled"),
     "directory": (_make_directory, ("obstructed", None), "compile", "isn't a regular file", "failed"),
     "orphan": (lambda place: place.source.unlink(), ("orphan", None), "remove", "there is no source", "removed"),
