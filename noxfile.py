@@ -119,6 +119,15 @@ def namcap(session: nox.Session) -> None:
 
 
 @nox.session
+def sid(session: nox.Session) -> None:
+    """The takeover with real packages in Debian's sid, as the suite has it in two releases; needs root and a mirror."""
+    install_locked(session, "test")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    real = "tests/packages/test_takeover_real.py"
+    session.run("pytest", real, *session.posargs, env={"CI": "true", "PYCTRIGGER_TEST_SUITES": "sid"})
+
+
+@nox.session
 def attacks(session: nox.Session) -> None:
     """The exchanges of tests/guarantees/trust/test_identity.py, 10,000 for each case: as root, and for some hours."""
     install_locked(session, "test")

@@ -119,9 +119,10 @@ def _sharing(item: pytest.Item) -> str | None:
     assert isinstance(item, pytest.Function)
     scopes = {each.scope for every in item._fixtureinfo.name2fixturedefs.values() for each in every if each.baseid}
     if "module" in scopes:
-        # What is made for one target serves no other.
-        target = item.callspec.params.get("interpreter") if hasattr(item, "callspec") else None
-        return f"{item.path.stem}-{getattr(target, 'flavour', '')}"
+        # What is made for one target, or in one system, serves no other.
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        target = params.get("interpreter", params.get("original", ""))
+        return f"{item.path.stem}-{getattr(target, 'flavour', target)}"
     return f"{item.path.stem}-{item.cls.__name__}" if "class" in scopes and item.cls is not None else None
 
 

@@ -1,4 +1,4 @@
-"""Debian 13, with PyPy, and Ubuntu 24.04 below a directory, with packages of their own for apt.
+"""Debian 13 and sid, with PyPy, and Ubuntu 24.04 below a directory, with packages of their own for apt.
 
 Each is made once by debootstrap (two minutes, and a network), and kept with the list of the bytecode that it has after
 all packages were installed without us. It is never changed: who uses it has a layer above.
@@ -76,9 +76,7 @@ class Release:
     """A release of a distribution."""
 
     suite: str
-    python: str
-    pypy: str = ""
-    """pypy3.11, if it is installed."""
+    has_pypy: bool = False
     mirror: str = "http://deb.debian.org/debian"
     components: str = "main"
     script: tuple[str, ...] = ()
@@ -86,24 +84,24 @@ class Release:
     keyring: str = ""
     """The package with the keys by which the release is signed, and its digest."""
 
-    @property
-    def tags(self) -> dict[str, str]:
-        """The interpreters, by their cache tags."""
-        python = {f"cpython-{self.python.replace('.', '')}": f"/usr/bin/python{self.python}"}
-        return {**python, self.pypy.replace(".", ""): "/usr/bin/pypy3"} if self.pypy else python
 
-
-TRIXIE = Release("trixie", "3.13", "pypy3.11")
-NOBLE = Release(
-    *("noble", "3.12"),
-    mirror="http://archive.ubuntu.com/ubuntu",
-    components="main,universe",
-    script=("gutsy",),
-    keyring=(
-        "pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
-        " 36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
-    ),
-)
+RELEASES = {
+    release.suite: release
+    for release in (
+        Release("trixie", has_pypy=True),
+        Release("sid", has_pypy=True),
+        Release(
+            "noble",
+            mirror="http://archive.ubuntu.com/ubuntu",
+            components="main,universe",
+            script=("gutsy",),
+            keyring=(
+                "pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
+                " 36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8"
+            ),
+        ),
+    )
+}
 
 
 class Real(Chroot):
@@ -112,6 +110,23 @@ class Real(Chroot):
     def __init__(self, top: Path, chroot: str, release: Release) -> None:
         super().__init__(top, chroot)
         self.release = release
+
+    @property
+    def python(self) -> str:
+        """Which one is `python3`: 3.13."""
+        return os.readlink(self.outside("/usr/bin/python3")).removeprefix("python")
+
+    @property
+    def pypy(self) -> str:
+        """Which one is `pypy3`, as pypy3.11; or nothing."""
+        program = self.outside("/usr/bin/pypy3")
+        return os.path.basename(os.readlink(program)) if program.is_symlink() else ""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The interpreters that are there, by their cache tags."""
+        found = {f"cpython-{self.python.replace('.', '')}": f"/usr/bin/python{self.python}"}
+        return {**found, self.pypy.replace(".", ""): "/usr/bin/pypy3"} if self.pypy else found
 
     @property
     def plain(self) -> set[str]:
@@ -176,7 +191,7 @@ def _make(system: Real, debootstrap: str) -> None:
     prepare("unshare", "--mount", *command, release.suite, str(system.top), release.mirror, *release.script)
     system.outside("/etc/apt/apt.conf.d/99tests").write_text(_APT)
     apt = ("chroot", str(system.top), "apt-get", "-qq", "-y")
-    if release.pypy:
+    if release.has_pypy:
         prepare(*apt, "install", "pypy3")
     prepare(*apt, "--download-only", "install", *(name for name in PAYLOADS if name not in _CUT), *_needs())
     archive = system.outside(ARCHIVE)
