@@ -112,7 +112,7 @@ _CASES: dict[str, tuple[Callable[[Place], None], tuple[str, str | None], str, st
     "closed": (_chmod(0o600), ("unreadable", None), "compile", "keeps out accounts that may read", "compiled"),
     "open": (_chmod(0o666), ("stale", "rights"), "compile", "or lets others write it", "compiled"),
     "missing": (lambda place: place.pyc.unlink(), ("missing", None), "compile", "there is no such pyc", "compiled"),
-    "directory": (_make_directory, ("obstructed", None), "compile", "isn't a regular file", "failed"),
+    "directory": (_make_directory, ("obstructed", None), "refused", "isn't a regular file", "failed"),
     "orphan": (lambda place: place.source.unlink(), ("orphan", None), "remove", "there is no source", "removed"),
 }  # fmt: skip
 

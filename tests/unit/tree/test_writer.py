@@ -509,8 +509,8 @@ def test_a_file_system_without_links_is_told(top: Path, writer: Writer, monkeypa
 
 # -- obstacles --------------------------------------------------------------------------------------------------------
 
-REPAIR_REMOVES = "a directory has the name of its pyc; a repair removes it"
-NOT_EMPTY = "a directory that isn't empty has the name of its pyc"
+REPAIR_REMOVES = "a directory has the name of its pyc; pyctrigger repair removes it"
+NOT_EMPTY = "a directory that isn't empty has the name of its pyc; move it away"
 
 
 @pytest.mark.parametrize(
@@ -603,7 +603,7 @@ def test_what_has_the_name_of_a_pycache(top: Path, tree: Tree, make: Any, clears
         assert "q/__pycache__" == writer.ensure_pycache("q")
         assert not (top / "q/__pycache__").is_symlink()
     else:
-        with pytest.raises(WriteRefused, match=r"^__pycache__ is a link or a file; a repair replaces it$"):
+        with pytest.raises(WriteRefused, match=r"^__pycache__ is a link or a file; pyctrigger repair replaces it$"):
             writer.ensure_pycache("q")
 
 

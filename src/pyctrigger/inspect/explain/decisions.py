@@ -251,5 +251,9 @@ def _hindrance(examiner: Examiner, layout: Layout, step: Step, name: str) -> str
     if obstacle := obstacle_in(examiner, layout, step._replace(goes_on=False)):
         return obstacle
     forecast = Forecast(examiner.wanted)
-    forecast.can_read(layout, step.relative, name)
-    return next((f"its source can't be read: {failure.message}" for failure in forecast.settle().failures), None)
+    if not forecast.can_read(layout, step.relative, name):
+        return next((f"its source can't be read: {failure.message}" for failure in forecast.settle().failures), None)
+    stale = next((each for each in step.stale if each.name == name), None)
+    if stale is None or forecast.can_replace(layout, step.relative, stale):
+        return None
+    return forecast.settle().failures[0].message

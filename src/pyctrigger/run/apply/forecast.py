@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import stat
+
 from ...outcome.observer import Observer
-from ...outcome.outcome import Tally
+from ...outcome.outcome import Failure, Tally
+from ...pyc.header import Verdict
 from ...tree.layout import Layout
 from ...tree.source import SourceRefused, require_readable
+from ...tree.writer import reason_not_to_remove
 from ..plan.results import Denial, Results
-from ..plan.steps import Step
+from ..plan.steps import Stale, Step
 from ..plan.wanted import Wanted
 from .untrusted import Gatekeeper
 
@@ -18,6 +23,7 @@ class Forecast:
     def __init__(self, wanted: Wanted) -> None:
         self._results = Results(Observer())
         self._tally = self._results.tally
+        self._wanted = wanted
         self._gate = Gatekeeper(self._tally, wanted)
         #: Directories that stay although the plan empties them, relative to the pycs' tree: those above stay as well.
         self._kept: list[tuple[Layout, str]] = []
@@ -36,8 +42,9 @@ class Forecast:
         planned, step, relative = step, self._gate.permitted(layout, step), step.relative
         if planned.removals and not step.removals:
             self._keep(layout, planned)
+        readable = [each for each in step.stale if self.can_read(layout, relative, each.name)]
         return step._replace(
-            stale=[each for each in step.stale if self.can_read(layout, relative, each.name)],
+            stale=[each for each in readable if self.can_replace(layout, relative, each)],
             emptied_pycache=step.emptied_pycache and self._removes(layout, layout.pycache(relative), relative),
             emptied=step.emptied and self._removes(layout, relative, relative.rpartition("/")[0]),
         )
@@ -53,6 +60,22 @@ class Forecast:
         except (OSError, SourceRefused) as error:
             self._results.unreadable(layout.describe_source(relative, name), error)
             return False
+        return True
+
+    def can_replace(self, layout: Layout, relative: str, stale: Stale) -> bool:
+        """Whether a run could put its pycs in the place of what has their names."""
+        pycache = layout.pycache(relative)
+        for level in stale.levels:
+            if level.verdict is not Verdict.OBSTRUCTED:
+                continue
+            with contextlib.suppress(OSError):  # what is gone or unreadable is the run's to report
+                if not stat.S_ISDIR(layout.pycs.lstat(pycache, level.pyc).st_mode):
+                    continue
+                with layout.pycs.entered(pycache) as directory:
+                    reason = reason_not_to_remove(directory, level.pyc, clears=self._wanted.trust_nothing)
+                if reason:
+                    self._tally.fail(Failure(layout.describe_source(relative, stale.name), "refused", reason))
+                    return False
         return True
 
     def _may_write(self, layout: Layout, place: str, sources: int = 0) -> bool:

@@ -216,7 +216,7 @@ def replace_package(top: Path) -> None:
 
 ONE, OTHER = LevelState(0, cached("m"), MISSING), LevelState(1, cached("m", 1), Verdict.OTHER_CONTENT)
 IN_THE_WAY = LevelState(0, cached("m"), Verdict.OBSTRUCTED)
-REFUSED = "refused m.py: a directory has the name of its pyc; a repair removes it"
+REFUSED = "refused m.py: a directory has the name of its pyc; pyctrigger repair removes it"
 #: What there is in the directory of pycs, levels to write, what happens before, options, and what is reported.
 STORED: dict[str, tuple[dict[str, Any], list[LevelState], Callable[[Path], Any], dict[str, Any], list[str]]] = {
     "two levels": (
