@@ -37,7 +37,7 @@ RARE = {
     *(f"push.{key}" for key in ("to", "signer", "sent", "bytes", "present", "withheld", "damaged")),
     "push",
     # Zstandard that nothing here can read (test_audit).
-    "archives[].failure.mend",
+    *(f"archives[].failure.{key}" for key in ("hint", "mend")),
 }
 #: By verb.
 Documents = dict[str, list[dict[str, Any]]]

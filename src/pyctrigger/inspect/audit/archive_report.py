@@ -170,8 +170,15 @@ class ArchiveReport:
             "bytecode": self.bytecode,
             "findings": [_finding_fields(finding) for finding in self.findings],
             "findings_omitted": self.found - len(self.findings),
-            "failure": self.failure and {key: printable(value) for key, value in self.failure.items()},
+            "failure": self.failure and _failure_fields(self.failure),
         }
+
+
+def _failure_fields(failure: dict[str, str]) -> dict[str, str]:
+    fields = {key: printable(value) for key, value in failure.items()}
+    if "mend" in fields:
+        fields["hint"] = fields["mend"]  # under the name that errors have for it
+    return fields
 
 
 def _finding_fields(finding: list[str | None]) -> dict[str, Any]:
