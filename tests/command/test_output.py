@@ -8,6 +8,7 @@ import io
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -24,10 +25,11 @@ from command import Command
 from packages import write_tree
 from pyctrigger import errors
 from pyctrigger.cli.output.table import Table, lines_of
+from pyctrigger.run.trigger import run_trigger
 from terminal import heard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from command import Argument
     from interpreters import Interpreter
@@ -362,3 +364,40 @@ def test_every_error_has_a_hint() -> None:
     assert missing == []
     assert raised > 60
     assert all(each.usual_hint for each in classes.values() if issubclass(each, errors.InterpreterError))
+
+
+def _unkept(pyctrigger: Command, site: Path, python: str) -> tuple[Path, str]:
+    return Path("/dev/null/state"), "no state is kept: /dev/null/state: File exists"
+
+
+def _dropped(pyctrigger: Command, site: Path, python: str) -> tuple[Path, str]:
+    other = site.parent / "other"
+    write_tree(other, {"module.py": ""})
+    pyctrigger.json("run", "--defer", "--python", python, "--site-dir", other)
+    shutil.rmtree(other)
+    return pyctrigger.state, f"an entry of the journal was dropped: --site-dir {other}: no such directory"
+
+
+@pytest.mark.parametrize("caller", ["hook", "person", "program", "library"])
+@pytest.mark.parametrize("trouble", [_unkept, _dropped], ids=lambda trouble: str(trouble.__name__))
+def test_a_notice_reaches_every_caller(
+    pyctrigger: Command,
+    scope: list[str],
+    site: Path,
+    newest: Interpreter,
+    trouble: Callable[[Command, Path, str], tuple[Path, str]],
+    caller: str,
+) -> None:
+    """Once: on standard error, and in the report."""
+    write_tree(site, {"module.py": ""})
+    state, line = trouble(pyctrigger, site, newest.path)
+    options: list[Argument] = [*scope, "--state-dir", state]
+    if caller == "library":
+        said = run_trigger(newest.path, None, site_dirs=[site], state_dir=state).notices
+    elif caller == "program":
+        outcome = pyctrigger.json("run", *options)
+        said = outcome.document["notices"]
+        assert said == outcome.err.splitlines()
+    else:
+        said = pyctrigger.text("run", *options, *(["--hook"] if caller == "hook" else [])).err.splitlines()
+    assert [line] == [each.partition(";")[0] for each in said if "compiled" not in each]

@@ -33,6 +33,7 @@ class Printer(Observer):
         #: apt runs dpkg on a terminal of its own, and logs what is printed there.
         self._color = "never" if options.hook else options.color
         self._printed: set[str] = set()
+        self._heard: list[str] = []
         self._held_back = ""
         self._progress = Observer()
         if not (options.no_progress or options.json or options.quiet or options.hook):
@@ -45,13 +46,12 @@ class Printer(Observer):
     # -- as it happens -------------------------------------------------------------------------------------------
 
     def notice(self, text: str) -> None:
-        if text not in self._printed:
-            self._printed.add(text)
-            self._print_line(self._errors, shown(text))
+        self._heard.append(text)
+        self._print_once(text)
 
     def remark(self, text: str) -> None:
         if not self._options.quiet:
-            self.notice(text)
+            self._print_once(text)
 
     def detail(self, text: str) -> None:
         if self._options.verbose:
@@ -114,8 +114,9 @@ class Printer(Observer):
 
     def show(self, report: Report) -> None:
         """Print the report."""
+        report.add_notices(self._heard)
         for notice in (*report.notices, *(notice for run in report.runs for notice in run.tally.notices)):
-            self.notice(notice)
+            self._print_once(notice)
         if self._options.json:
             self.show_json(report.as_dict())
         else:
@@ -169,6 +170,11 @@ class Printer(Observer):
         if self._options.quiet or (run.error is not None and not (run.tally.counts.changes or run.tally.findings)):
             return False  # the error says it all
         return not self._options.hook or self._options.verbose > 0 or run.tally.counts.changes > 0
+
+    def _print_once(self, text: str) -> None:
+        if text not in self._printed:
+            self._printed.add(text)
+            self._print_line(self._errors, shown(text))
 
     def _name_file(self, did: str, path: str, why: str) -> None:
         """Name a file with `-v`, and the reason with `-vv`."""

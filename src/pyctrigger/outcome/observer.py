@@ -56,3 +56,13 @@ class Observer:
 
     def finished(self) -> None:
         """Work on the flavour has ended, successfully or not."""
+
+
+class NoticeKeeper(Observer):
+    """Keeps the notices, for the report of a library's caller."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from ..errors import PyctriggerError
 from ..interpreter.interpreter import Interpreter
@@ -147,6 +148,11 @@ class Report:
         """The highest of all flavours (the contract's table)."""
         codes = [error.exit_code for error in self.errors]
         return max([0, *codes, *(run.tally.exit_code for run in self.runs)])
+
+    def add_notices(self, heard: Iterable[str]) -> None:
+        """Add the notices that an observer heard, before the others and each once."""
+        known = {*self.notices, *(notice for run in self.runs for notice in run.tally.notices)}
+        self.notices[:0] = [notice for notice in dict.fromkeys(heard) if notice not in known]
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the JSON object of the contract."""

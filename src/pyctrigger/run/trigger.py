@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..errors import PyctriggerError
 from ..interpreter.flavour import not_found
-from ..outcome.observer import Observer
+from ..outcome.observer import NoticeKeeper, Observer
 from ..outcome.report import FlavourReport, Report
 from .installation import do_installation
 from .operation import Operation
@@ -60,7 +60,9 @@ def run_trigger(  # noqa: PLR0913 - the contract's call: each keyword is one opt
             dry_run=dry_run,
         ),
     )
-    report = perform(request)
+    heard = NoticeKeeper()
+    report = perform(request, heard)
+    report.add_notices(heard.notices)
     if report.errors:
         raise report.errors[0]
     return report

@@ -316,7 +316,7 @@ def test_what_the_library_is_asked_for(
     asked: list[Request] = []
     report = Report("run")
 
-    def perform(request: Request) -> Report:
+    def perform(request: Request, _: object) -> Report:
         asked.append(request)
         return report
 
@@ -337,7 +337,7 @@ def test_the_first_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once all is done."""
     report = Report("run")
     report.errors += [UsageError("first"), UsageError("second")]
-    monkeypatch.setattr(module, "perform", lambda _: report)
+    monkeypatch.setattr(module, "perform", lambda *_: report)
     with pytest.raises(UsageError, match="first"):
         module.run_trigger("3.11", [])
 
