@@ -23,6 +23,8 @@ class HistoryReport(Report):
         super().__init__("history")
         self.is_list = is_list
         self.past: list[PastRun] = []
+        #: What to say instead of an empty list.
+        self.why_empty = "no run is recorded"
 
     @property
     def has_answer(self) -> bool:
@@ -43,12 +45,17 @@ def read_history(
     base = open_known(Request(Work.EXPLAIN, Scope(root=root), running=Running(state_dir=state_dir)))[0].base
     report = HistoryReport(is_list=not wanted)
     runs = History(base).runs(report.notices.append) if base is not None else []
+    is_unread = bool(report.notices)
     former = [path for name in FORMER_NAMES if base and os.path.lexists(path := os.path.join(base, name))]
     if former:
         report.notices.append(f"what release 0.1.0 recorded isn't shown; it is in {' and '.join(former)}")
     if not wanted:
         found = [run for run in reversed(runs) if not failed or run.outcome in ("failed", "error", "interrupted")]
         report.past = found[: limit or None]
+        if runs:
+            report.why_empty = "no recorded run failed"
+        elif is_unread:
+            report.why_empty = ""  # the notice says so
         return report
     for text in wanted:
         number = runs[-1].number if text == _LAST and runs else int(text) if text.isdigit() and len(text) < 16 else -1

@@ -26,7 +26,9 @@ def _report_lines(report: HistoryReport) -> list[Piece]:
     """Returns a table of runs, newest first, or all details of the given runs."""
     if report.is_list:
         rows = [_table_row(run) for run in report.past]
-        return [Table(HEADERS, rows, numbers=_NUMBERS, styles=_STYLES)] if rows else ["no run is recorded"]
+        if rows:
+            return [Table(HEADERS, rows, numbers=_NUMBERS, styles=_STYLES)]
+        return [report.why_empty] if report.why_empty else []
     found: list[Piece] = []
     for run in report.past:
         found += [""] if found else []
