@@ -8,6 +8,7 @@ and `-W ignore` keeps a SyntaxWarning from revealing a line of source (PEP 370, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -15,13 +16,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import InterpreterError
+from ..errors import InterpreterError, ShortageError
 from .confinement import confined
 from .interpreter import Account
 from .remote.powerless import become, bound
 from .rights import Rights
 
 _OUR_RIGHTS = Rights()
+#: Why a process may not start although its interpreter is all right.
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
 #: Without a locale 3.6 and PyPy use ASCII. PyPy's nursery is half the processor's last cache, hundreds of megabytes
 #: where that is shared by many (doc.pypy.org/en/latest/gc_info.html); here it is what PyPy takes if it knows no cache.
@@ -116,7 +119,9 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
         reason = getattr(error, "strerror", None) or str(error)
         if isinstance(error, subprocess.SubprocessError):
             reason = "the system doesn't let it drop its rights"
-        raise InterpreterError(f"{executable} can't be started{rights.suffix}: {reason}", hint=rights.hint) from error
+        is_short = getattr(error, "errno", None) in _SHORTAGES
+        hint = ShortageError.usual_hint if is_short else rights.hint
+        raise InterpreterError(f"{executable} can't be started{rights.suffix}: {reason}", hint=hint) from error
     finally:
         for source in sources:
             os.close(source)

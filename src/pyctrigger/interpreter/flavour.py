@@ -21,6 +21,8 @@ _NAME = r"(?:python|pypy)[A-Za-z0-9._+-]*\Z"
 _ALIASES = {"3": "python3", "py3": "python3"}
 #: Other spellings of a version: 3.11.7, 311, cpython-311.
 _MISSPELLED = r"(?:c?python-?|py-?|(pypy)-?)?3\.?([0-9]{1,2})(?:\.[0-9]+)?(t?)\Z"
+#: No target, in any of these spellings.
+_TOO_OLD = r"(?:c?python-?|py-?|pypy-?)?2(?:\.?[0-9]{1,2})?(?:\.[0-9]+)?\Z"
 #: Interpreters that an error lists if the wanted one isn't found.
 _MAX_LISTED = 8
 #: The cache tags of interpreters that may have come and gone (PEP 3147).
@@ -114,6 +116,8 @@ def _unknown_flavour(text: str) -> UsageError:
     hint = "use 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable"
     if text and os.path.isdir(text):
         hint = f"{text} is a directory; for an environment use --prefix {text}"
+    if re.match(_TOO_OLD, text.lower(), re.ASCII):
+        return UsageError(f"--python {text}: older than any target", hint="the oldest is Python 3.6")
     match = re.match(_MISSPELLED, text.lower(), re.ASCII)
     likely = f" (did you mean {match[1] or ''}3.{match[2]}{match[3]}?)" if match else ""
     return UsageError(f"--python {text}: not a version, name or path of a Python{likely}", hint=hint)

@@ -251,6 +251,23 @@ def test_what_cant_be_started(tmp_path: Path, name: str, given: Rights, problem:
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
+def test_a_shortage_isnt_the_interpreters() -> None:
+    """Another interpreter would change nothing."""
+    free = os.dup(0)
+    os.close(free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        with pytest.raises(InterpreterError) as caught:
+            start("/bin/true", "probe")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert ("/bin/true can't be started: Too many open files", "raise the resource limits (see ulimit -a)") == (
+        caught.value.message,
+        caught.value.hint,
+    )
+
+
 def test_files_of_all_programs_are_there() -> None:
     """Opened for reading only."""
     for name in {name for names in module.PROGRAMS.values() for name in names}:

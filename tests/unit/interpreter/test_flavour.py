@@ -57,7 +57,7 @@ NEARLY = {
     "PYPY311": "pypy3.11",
     "3.13T": "3.13t",
 }
-NONSENSE = ["2.7", "py27", "4.0", "three", "3.x", "cpython", "3.11 ", "\u0663.11", "3.11\n", "", "3.1234", "a/\0b"]
+NONSENSE = ["4.0", "2x", "12", "three", "3.x", "cpython", "3.11 ", "\u0663.11", "3.11\n", "", "3.1234", "a/\0b"]
 
 
 @pytest.mark.parametrize("text", [*NEARLY, *NONSENSE])
@@ -70,6 +70,17 @@ def test_nonsense_is_wrong_usage(text: str) -> None:
         f"--python {text}: not a version, name or path of a Python{likely}",
         "use 3.11, 3.13t, pypy3.11, py311, python3, or the path of an executable",
     ) == (caught.value.message, caught.value.hint)
+
+
+@pytest.mark.parametrize("text", ["2.7", "py27", "2", "2.7.18", "cpython-27"])
+def test_what_is_too_old_is_wrong_usage(text: str) -> None:
+    """It is a Python's version, but none that has a target."""
+    with pytest.raises(UsageError) as caught:
+        Flavour.parse(text)
+    assert (f"--python {text}: older than any target", "the oldest is Python 3.6") == (
+        caught.value.message,
+        caught.value.hint,
+    )
 
 
 @pytest.mark.parametrize(
