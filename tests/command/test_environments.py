@@ -491,7 +491,7 @@ def test_what_waits_for_an_interpreter_is_no_work_of_an_environment(
     hook = pyctrigger.text("run", "--hook", *system, site / "api")
     environment = pyctrigger.json("run", "--config", config, "--prefix", tmp_path / "one")
 
-    assert "its work stays in the journal" in hook.err
+    assert "the work stays in the journal" in hook.err
     assert (0, 3, []) == (environment.code, environment.counts["compiled"], pycs_below(site))
     assert 0 == pyctrigger.json("status", "--prefix", tmp_path / "one").run["status"]["pending"]
     program.write_text(f'#!/bin/sh\nexec {newest.path} "$@"\n')

@@ -135,6 +135,7 @@ class Printer(Observer):
         lines = [str(error)]
         if isinstance(error, ConfigurationError):
             lines = [f"{error.path}: {problem}" for problem in error.problems]
+            lines[-1] += f"; {error.hint}" if error.hint else ""
         for line in lines:
             self._print_line(self._errors, (("pyctrigger:", "error"), f" {shown(line)}"))
 
@@ -229,7 +230,10 @@ def _link_lines(links: Sequence[Link]) -> Iterator[str]:
     if len(links) <= _MOST_NAMED:
         for link in links:
             path, goal = shown(link.path), shown(link.leads_to)
-            yield f"{path} is a link to {goal}; its sources aren't compiled through it, but by: run --site-dir {goal}"
+            yield (
+                f"{path} is a link to {goal}; its sources aren't compiled through it; "
+                f"compile where they are: pyctrigger run --site-dir {goal}"
+            )
         return
     yield f"{_name_few(links)} (--json has all) are links; nothing is compiled through them"
 

@@ -83,6 +83,11 @@ class Operation:
             self.report.notices += remote.notices()
             remote.close()
 
+    def say_kept(self) -> None:
+        """Say of a configuration that can't be used that the hook's work is in the journal, if it is."""
+        if self._trouble is not None and any(run.deferred for run in self.report.runs):
+            self._trouble.hint = f"{self._trouble.hint}; {KEPT}" if self._trouble.hint else KEPT
+
     @property
     def targets(self) -> list[Target]:
         """The targets of all assignments."""

@@ -117,6 +117,7 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
             finally:
                 flavour.elapsed_seconds = time.perf_counter() - started
                 observer.finished()
+        operation.say_kept()
         operation.close()
         operation.end_record()
     return report

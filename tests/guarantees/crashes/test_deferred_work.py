@@ -187,7 +187,7 @@ def test_work_for_an_interpreter_that_cant_be_started_is_kept(
     for _ in range(2):
         hook = pyctrigger.text("run", "--hook", *scope, site / "package", preexec_fn=leave_few_descriptors)
         assert (0, "") == (hook.code, hook.out)
-        assert "its work stays in the journal, and the next run does it" in hook.err
+        assert "the work stays in the journal, and the next run does it" in hook.err
 
     assert 1 == pyctrigger.json("status", *scope).run["status"]["pending"]
     assert 1 == pyctrigger.json("run", *scope, "").counts["compiled"]
@@ -208,7 +208,7 @@ def test_a_monitor_is_told_what_waits_for_interpreters_that_never_started(
 
     for number in range(2):
         hook = pyctrigger.text("run", "--hook", *scope, site / f"p{number}", preexec_fn=leave_few_descriptors)
-        assert (0, 2) == (hook.code, hook.err.count("its work stays in the journal, and the next run does it"))
+        assert (0, 2) == (hook.code, hook.err.count("the work stays in the journal, and the next run does it"))
 
     def waiting() -> list[tuple[str, int, float | None]]:
         flavours = pyctrigger.json("status", "--check").document["check"]["flavours"]
@@ -238,3 +238,37 @@ def kept_for(pyctrigger: Command, path: str) -> list[Entry]:
 def leave_few_descriptors(most: int = 10) -> None:
     """A `preexec_fn`: too few to start a child. With 18 any path of these tests can be followed."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "problem"),
+    [
+        ("[defaults]\njobs = -1\nlog = 1\n", 0o644, ": write "),
+        ("[hooks\n", 0o644, "not valid TOML"),
+        ("", 0o666, "others may write"),
+    ],
+    ids=["two problems", "no TOML", "not trusted"],
+)
+def test_a_hook_without_its_configuration_says_where_its_work_is(
+    as_root: None,
+    pyctrigger: Command,
+    scope: list[str],
+    site: Path,
+    tmp_path: Path,
+    text: str,
+    mode: int,
+    problem: str,
+) -> None:
+    """In its last line and in JSON; and a run that has it does the work."""
+    write_tree(site, {"module.py": ""})
+    configuration = tmp_path / "pyctrigger.toml"
+    configuration.write_text(text)
+    configuration.chmod(mode)
+    hook = pyctrigger.json("run", "--hook", *scope, "--config", configuration)
+    kept = "the work stays in the journal, and the next run does it"
+    last = hook.err.splitlines()[-1]
+    (error,) = hook.document["errors"]
+    assert (True, kept) == (problem in last, error["hint"].split("; ")[-1])
+    assert (1, True) == (hook.err.count(kept), last.endswith(f"; {kept}"))
+    assert ("error" if mode == 0o644 else "refused", "deferred") == (hook.document["outcome"], hook.run["outcome"])
+    assert 1 == pyctrigger.json("run", *scope, "--paths-from", "/dev/null").counts["compiled"]

@@ -124,7 +124,7 @@ def test_entry_is_there_before_the_lock(
     assert first == "waiting for the lock, held by an unknown process"
     assert second == (
         "pyctrigger: the lock was not free within 3 s, held by an unknown process; "
-        "its work stays in the journal, and the next run does it"
+        "the work stays in the journal, and the next run does it"
     )
     entry = state.entry()
     assert (entry["event"], paths_of(entry), entry["attempts"]) == ("upgrade", [f"{site}/one"], 0)

@@ -48,7 +48,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "FLAVOUR: locked {}",
                 "error 75: the lock was not free within 0 s, held by process N",
-                "; its work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run does it",
                 "locked 75",
             ],
         ),
@@ -166,7 +166,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "FLAVOUR: locked {}",
                 "error 75: the lock was not free within 0 s, held by process N",
-                "; its work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run does it",
                 "locked 75",
             ],
         ),
@@ -176,7 +176,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "FLAVOUR: locked took over 1 {}",
                 "error 75: the lock was not free within 0 s, held by process N",
-                "; its work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run does it",
                 "locked 75",
             ],
         ),
@@ -426,7 +426,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "FLAVOUR: error took over 1 {}",
                 "error 69: T/bin/python can't run a worker: exit status 3",
-                "; its work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run does it",
                 "error 69",
             ],
         ),

@@ -97,6 +97,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "FLAVOUR: deferred deferred {}",
                 "error 2: T/config.toml: hooks.enabled = 3: write true or false",
+                "; the work stays in the journal, and the next run does it",
                 "error 2",
             ],
         ),
@@ -141,7 +142,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "FLAVOUR: locked {}",
                 "error 75: the lock was not free within 0 s, held by process N",
-                "; its work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run does it",
                 "locked 75",
             ],
         ),
@@ -209,7 +210,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.broken(lambda path: c.call(paths=("a.py",), pythons=(path,), hook=True)),
             [
                 "error 69: T/bin/python is not a working Python: exit status 3",
-                "; its work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run does it",
                 "error 69",
             ],
         ),

@@ -75,7 +75,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.broken(lambda path: c.call(paths=("a.py",), pythons=(path,), defer=True)),
             [
                 "error 69: T/bin/python is not a working Python: exit status 3",
-                "; its work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run does it",
                 "error 69",
             ],
         ),
@@ -83,7 +83,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.broken(lambda path: c.call(paths=("a.py",), pythons=(path,), hook=True)),
             [
                 "error 69: T/bin/python is not a working Python: exit status 3",
-                "; its work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run does it",
                 "error 69",
             ],
         ),
@@ -109,7 +109,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
                 "compiled S/a.py: missing",
                 "FLAVOUR: done {'compiled': 1}",
                 "error 69: T/bin/python is not a working Python: exit status 3",
-                "; its work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run does it",
                 "error 69",
             ],
         ),
@@ -435,6 +435,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "FLAVOUR: deferred deferred {}",
                 "error 2: T/config.toml: hooks.enabled = 3: write true or false",
+                "; the work stays in the journal, and the next run does it",
                 "error 2",
             ],
         ),

@@ -147,7 +147,7 @@ def test_a_lock_that_is_held(public: Caller) -> None:  # noqa: F811
     public.make({"p/a.py": b"x = 1\n"})
     public.give("p")
     error = "error 75: the lock was not free within 0 s, held by process N"
-    kept = "; its work stays in the journal, and the next run does it"
+    kept = "; the work stays in the journal, and the next run does it"
     lines = public.locks(lambda: public.call(paths=("p",), lock_timeout=0.0))
     assert ["FLAVOUR: locked {}", error, kept, "locked 75"] == lines
     assert (["install S/p (0)"], ["p/a.py"]) == (public.pending, public.tree)

@@ -240,7 +240,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "FLAVOUR: locked {}",
                 "error 75: the lock was not free within 0 s, held by process N",
-                "; its work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run does it",
                 "locked 75",
             ],
         ),
