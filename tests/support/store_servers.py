@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SOURCES = {**bulk(), **STORED, "q/__init__.py": ""}
 COUNT = len(SOURCES)
 #: What a run says of a store that it stopped asking.
-REST = "what it had not given was compiled"
+REST = "the rest was compiled"
 #: What nginx serves: files, which it also takes.
 _FILES = """
     client_max_body_size 0;

@@ -37,4 +37,5 @@ def open_backend(url: str, *, writes: bool, max_size: int, run: str = "") -> tup
             return None, None  # nothing has been kept yet
         return None, f"the store {path} can't be used: {error.strerror}"
     except PyctriggerError as error:
-        return None, f"the store {path} can't be used: {error}"
+        named = "" if path in error.message else f" {path}"
+        return None, f"the store{named} can't be used: {error}"

@@ -243,10 +243,10 @@ def test_a_server_that_is_gone_or_hangs_up_is_named(farm: Farm) -> None:
 
 #: A URL, lines of the builder's configuration in the place of its own, and a part of what is said.
 MISTAKES: list[tuple[str, dict[str, Any], str]] = [
-    ("/srv/store", {}, "store push needs a URL: it is no URL of a store"),
-    ("ftp://host", {}, "store push needs a URL: it is no URL of a store"),
+    ("/srv/store", {}, "store push needs a URL: it isn't the URL of a store"),
+    ("ftp://host", {}, "store push needs a URL: it isn't the URL of a store"),
     ("redis://host/x", {}, "store push needs a URL: after a host of Redis comes the number of a database"),
-    ("redis://:geheim@ho st", {}, "store push needs a URL: it has other characters than a URL"),
+    ("redis://:geheim@ho st", {}, "store push needs a URL: it has characters that no URL has"),
     ("redis://user:geheim@host", {}, "everybody sees a command line, and this one has a password in it"),
     ("redis://host", {"signing_key": ""}, "no signing key is configured"),
     ("redis://host", {"signing_key": "/none/key.pem"}, "signing key /none/key.pem: No such file or directory"),

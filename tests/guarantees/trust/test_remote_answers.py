@@ -102,8 +102,8 @@ def test_what_comes_is_in_its_place(asking: Asking) -> None:
     assert not asking.backend._users
 
 
-SLOW = "store redis://host: it took longer than it saved by `timeout` seconds; what it had not given was compiled"
-LOST = "store redis://host: the process that asked it ended; what it had not given was compiled"
+SLOW = "store redis://host: it took longer than it saved by `timeout` seconds; the rest was compiled"
+LOST = "store redis://host: the process that asked it ended; the rest was compiled"
 #: What the other side says to the second key, and what is said at the end.
 LIES: dict[str, tuple[bytes, str]] = {
     "nothing more": (b"", SLOW),
@@ -117,7 +117,7 @@ LIES: dict[str, tuple[bytes, str]] = {
     "words": (b"store secret", LOST),
     "a trouble": (
         frames.pack_answer(Answer(TROUBLE, Trouble.NOT_ALLOWED)),
-        "store redis://host: it refuses this user or password; what it had not given was compiled",
+        "store redis://host: it refuses this user or password; the rest was compiled",
     ),
 }
 

@@ -40,9 +40,9 @@ def test_what_is_no_url_of_a_store(url: str) -> None:
     with pytest.raises(ValueError, match=r"URL|Redis") as error:
         parse_address(url)
     assert str(error.value) in (
-        "it has other characters than a URL",
-        "it is no URL",
-        "it is no URL of a store",
+        "it has characters that no URL has",
+        "it isn't a URL",
+        "it isn't the URL of a store",
         "after a host of Redis comes the number of a database, and nothing else",
     )
 

@@ -50,14 +50,14 @@ class Address(NamedTuple):
 def parse_address(url: str) -> Address:
     """Returns what a URL says. Raises ValueError, without any of it in the text."""
     if len(url) > _LONGEST or not _CHARACTERS.issuperset(url):
-        raise ValueError("it has other characters than a URL")
+        raise ValueError("it has characters that no URL has")
     try:
         parts = urlsplit(url)
         host, port = unquote(parts.hostname or ""), parts.port
     except ValueError:
-        raise ValueError("it is no URL") from None
+        raise ValueError("it isn't a URL") from None
     if parts.scheme not in PORTS or not _HOST.match(host) or parts.fragment or port == 0:
-        raise ValueError("it is no URL of a store")
+        raise ValueError("it isn't the URL of a store")
     found = Address(
         parts.scheme,
         host,
@@ -66,7 +66,7 @@ def parse_address(url: str) -> Address:
         None if parts.password is None else unquote(parts.password),
     )
     if any(not each.isprintable() for each in (found.user or "", found.password or "")):
-        raise ValueError("it is no URL of a store")
+        raise ValueError("it isn't the URL of a store")
     if not found.is_redis:
         return found._replace(path=parts.path.rstrip("/"), query=f"?{parts.query}" if parts.query else "")
     number = parts.path.strip("/") or "0"

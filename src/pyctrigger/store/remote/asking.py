@@ -80,8 +80,10 @@ class RemoteStore:
         settings, address = self._settings, self._address
         if self._reads:
             self.signers = list(dict.fromkeys(read_trusted(settings.trusted_keys)))
-        if (self._reads and not self.signers) or len(self.signers) > 255:
-            raise ShortageError("nothing in it could be believed", hint="name up to 255 trusted_keys in [store]")
+        if self._reads and not self.signers:
+            raise ShortageError("no keys are trusted, so nothing in it can be", hint="set trusted_keys in [store]")
+        if len(self.signers) > 255:
+            raise ShortageError("too many keys are trusted", hint="name at most 255 trusted_keys in [store]")
         password = address.password
         if settings.password_file:
             password = read_password(settings.password_file).decode("utf-8", "surrogateescape")
@@ -118,7 +120,7 @@ class RemoteStore:
         if self.problem:
             said.append(f"it can't be asked: {self.problem}")
         elif trouble := self.balance.trouble:
-            said.append(f"{trouble.words}; what it had not given was compiled")
+            said.append(f"{trouble.words}; the rest was compiled")
         if flaws := self.balance.counted().flaws:
             named = ", ".join(f"{count} {reason}" for reason, count in sorted(flaws.items()))
             said.append(f"not used: {named}")
