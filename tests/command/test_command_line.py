@@ -68,7 +68,7 @@ def test_one_line_says_what_was_done(pyctrigger: Command, scope: list[Argument],
     second = pyctrigger.text("run", *scope)
     summary, help_ = second.out.splitlines(keepends=True)
     assert re.match(SUMMARY.format(0, 1, 1), summary), second.out
-    assert help_.startswith("hint: syntax: tell the maintainers of the source, or leave it out: --exclude GLOB")
+    assert help_.startswith("hint: syntax: tell the maintainers of the source, or exclude the source: --exclude GLOB")
     assert re.fullmatch(rf"{site}/bad\.py: syntax: line \d, SyntaxError\n", second.err)
     third = pyctrigger.text("run", *scope)
     assert re.match(r"py\w+: nothing to do, 2 fresh, 1 skipped in \d+\.\d\d s\n\Z", third.out)
@@ -465,6 +465,7 @@ BAD: list[tuple[list[str], str]] = [
     (["hooks"], "hooks needs one of these: list, render, install or uninstall; see pyctrigger hooks --help"),
     (["completion"], "completion needs one of these: bash, zsh or fish; see pyctrigger completion --help"),
     (["compile"], "no such command: compile (did you mean run?); see pyctrigger --help"),
+    ([""], "no such command: ''; see pyctrigger --help"),
     (["--jsn", "status"], "no such option: --jsn (did you mean --json?); see pyctrigger --help"),
     (["run", "--no-such"], "run has no option --no-such; see pyctrigger run --help"),
     (["run", "--pyth", "3.11"], "run has no option --pyth (did you mean --python?); see pyctrigger run --help"),
@@ -652,8 +653,9 @@ def test_output_that_cannot_be_written_is_no_success(
         pyctrigger.text("run", *scope)
         about = []
     child = shell(pyctrigger, verb, [*options, *about], redirection)
-    lost = b"pyctrigger: cannot write to standard output: " + reason
-    assert [lost + b"; free some space, or redirect the output"] == child.stderr.splitlines()
+    lost = b"pyctrigger: can't write to standard output: " + reason
+    hint = b"redirect the output to a file" if ">&-" in redirection else b"free some space, or redirect the output"
+    assert [lost + b"; " + hint] == child.stderr.splitlines()
     assert (child.returncode, len(pycs_below(site))) == (74, 3 if verb in ("run", "status") else 0)
 
 
@@ -688,7 +690,7 @@ def test_lost_output_of_a_hook_is_no_failure(pyctrigger: Command, scope: list[Ar
     """Exit 0 whatever happens, and the same line."""
     child = shell(pyctrigger, "run", ["--hook", "--json", *scope], ">&-")
     assert (child.returncode, len(pycs_below(site))) == (0, 3)
-    assert b"cannot write to standard output" in child.stderr
+    assert b"can't write to standard output" in child.stderr
 
 
 # ------------------------------------------------------------------------------------------------- defects and Ctrl-C

@@ -144,7 +144,7 @@ def _move_verb_first(arguments: list[str]) -> list[str]:
     verb = arguments[number]
     if verb not in VERBS:
         suggestion = did_you_mean(verb, VERBS, COMMANDS)
-        raise UsageError(f"no such command: {verb}{suggestion}", hint="see pyctrigger --help")
+        raise UsageError(f"no such command: {verb or repr(verb)}{suggestion}", hint="see pyctrigger --help")
     return [verb, *arguments[:number], *arguments[number + 1 :]]
 
 

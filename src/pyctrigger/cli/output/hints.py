@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from .terminal import Words
 
-_LEAVE_OUT = "leave it out: --exclude GLOB, or exclude in the configuration"
+_LEAVE_OUT = "exclude the source: --exclude GLOB, or exclude in the configuration"
 _AT_FAULT = f"tell the maintainers of the source, or {_LEAVE_OUT}"
 _HINTS = {
     **dict.fromkeys(("syntax", "encoding", "recursion", "unmarshallable"), _AT_FAULT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -36,7 +37,8 @@ def _discard_output(stream: TextIO, error: OSError) -> None:
     os.close(null)
     # A reader that closes the pipe, as `head -1` does, has read enough.
     if stream is not sys.stderr and not isinstance(error, BrokenPipeError):
-        lost = OutputError(f"cannot write to standard output: {error.strerror}")
+        hint = "redirect the output to a file" if error.errno == errno.EBADF else None
+        lost = OutputError(f"can't write to standard output: {error.strerror}", hint=hint)
         _lost.append(lost)
         say(sys.stderr, f"pyctrigger: {lost}")
 
