@@ -76,6 +76,7 @@ class Agenda:
             self._backlog.close(turn.entries, tally, self._target, request)
             return
         self._backlog.close_joined(tally, self._target, request)
+        self._workspace.found = None  # looked at: a later turn that changes something leaves no entry of it behind
         if tally is not None and (denied := [failure.path for failure in tally.failures if failure.needs_root]):
             for entry in self._backlog.parked(request):
                 if self._lies_below(denied, entry):  # this account could never do it

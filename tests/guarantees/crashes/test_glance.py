@@ -183,6 +183,16 @@ def test_a_first_hook_looks_at_everything(pyctrigger: Command, tree: Path, scope
     assert {"compiled": SOURCES} == changed(hook(pyctrigger, scope))
 
 
+def test_what_a_hook_has_looked_at_is_not_pending_after_it(pyctrigger: Command, noted: Path, scope: list[str]) -> None:
+    """Though it did work of others from the journal, with other options, and what it glanced at needed nothing."""
+    pyctrigger.json("run", "--defer", *scope, "--optimize", "1", noted / "package")
+    (noted / "other/data.txt").write_text("")
+
+    assert {"compiled": 4} == changed(hook(pyctrigger, scope))
+
+    assert [] == list(pyctrigger.state.glob("*/journal/*.json"))
+
+
 @pytest.mark.parametrize("paths", [[""], ["--paths-from", "/dev/null"]], ids=["an empty path", "an empty list"])
 def test_where_nothing_happened_nothing_is_looked_at(
     pyctrigger: Command, tree: Path, scope: list[str], paths: list[str]
