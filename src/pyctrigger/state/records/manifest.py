@@ -35,7 +35,9 @@ _PAGE = 4096
 _FULL_BELOW = 1 << 20
 _CHECK = "pragma quick_check(1)"
 _DIRECTORIES = "select distinct directory from blocks where directory >= ?"
-_NAMES = ("uncompilable", "pycs", "blocks", "sites", "settled")
+_NAMES = {"uncompilable", "pycs", "blocks", "sites", "settled"}
+#: What release 0.1.0 knew of uncompilable sources lacks a column; the rest can be read, and is taken over.
+_SCHEMA_OF_0_1, _SAME_IN_0_1 = 4, {"pycs", "sites"}
 
 
 class Uncompilable(NamedTuple):
@@ -265,8 +267,9 @@ class Manifest:
             if self._quota.left is not None:
                 pages = max(1, (before + self._quota.left) // _PAGE)
                 database.execute(f"pragma max_page_count = {pages}")
-            if database.execute("pragma user_version").fetchone()[0] not in (0, _SCHEMA):
-                for name in _NAMES:
+            schema = database.execute("pragma user_version").fetchone()[0]
+            if schema not in (0, _SCHEMA):
+                for name in _NAMES - (_SAME_IN_0_1 if schema == _SCHEMA_OF_0_1 else set()):
                     database.execute(f"drop table if exists {name}")
             database.executescript(_TABLES + pycs.TABLE + directories.TABLE)
             database.execute(f"pragma user_version = {_SCHEMA}")

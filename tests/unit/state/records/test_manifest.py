@@ -314,7 +314,7 @@ def test_a_damaged_file_is_begun_anew(tmp_path: Path, data: bytes) -> None:
 def test_another_schema_is_worth_nothing(tmp_path: Path) -> None:
     """Its tables are dropped."""
     database = sqlite3.connect(tmp_path / "manifest.sqlite")
-    database.executescript("create table pycs (x); create table settled (x); pragma user_version = 4")
+    database.executescript("create table pycs (x); create table settled (x); pragma user_version = 3")
     database.close()
     saved(tmp_path, RECORDS)
     assert RECORDS == recorded(tmp_path / "manifest.sqlite")
