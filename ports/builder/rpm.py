@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _DOCUMENTATION = "/usr/share/doc/pyctrigger"
 _DOCUMENTS = ("README.md", "CHANGELOG.md")
+#: Packages of the program with the names of modules in 0.1.0.
+_HIDING = ("inspect/measure", "inspect/status", "run/plan")
 
 
 def build(checkout: Path, outdir: Path) -> list[Path]:
@@ -63,6 +65,7 @@ def _spec(checkout: Path, platform: Platform) -> str:
         "STAGE": shlex.join(stage_command).replace("%", "%%"),
         "PROGRAM": platform.launcher,
         "APPLICATION": platform.application,
+        "HIDING": " ".join(_HIDING),
         "CONFIGURATION": platform.configuration,
         "MANUALS": "\n".join(manuals(checkout, platform)),
         "COMPLETIONS": "\n".join(platform.completions.values()),
