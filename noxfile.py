@@ -128,6 +128,14 @@ def sid(session: nox.Session) -> None:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Build what is committed as a release, upgrade 0.1.0 to it and back, and install it by pip; as root, minutes."""
+    install_locked(session, "test")
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    session.run("python", "tests/release.py")
+
+
+@nox.session
 def attacks(session: nox.Session) -> None:
     """The exchanges of tests/guarantees/trust/test_identity.py, 10,000 for each case: as root, and for some hours."""
     install_locked(session, "test")
