@@ -24,6 +24,7 @@ from documents import DOCS, BadDocument, Block, Step, agrees, blocks, examples, 
 from environment import CHECKOUT
 from pyctrigger.cli.parser import build_parser
 from pyctrigger.errors import UsageError
+from pyctrigger.version import VERSION
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -283,13 +284,14 @@ def test_the_readme_fits_on_three_screens() -> None:
 
 
 def test_the_changelog_has_its_form() -> None:
-    """That of Keep a Changelog: what isn't released, then releases with their days, and in each the same kinds."""
+    """That of Keep a Changelog: what isn't released, if anything, then releases with their days, and the same kinds."""
     headings = re.findall(r"^(##|###) (.+)$", (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    releases = [title for level, title in headings if level == "##"]
+    releases = [title for level, title in headings if level == "##" and title != "[Unreleased]"]
     kinds = "|".join(["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"])
 
-    assert releases[0] == "[Unreleased]"
-    assert [each for each in releases[1:] if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", each)] == []
+    assert releases[0].startswith(f"[{VERSION}] - ")
+    assert "[Unreleased]" not in [title for _, title in headings[1:]]
+    assert [each for each in releases if not re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", each)] == []
     assert [title for level, title in headings if level == "###" and not re.fullmatch(kinds, title)] == []
 
 
