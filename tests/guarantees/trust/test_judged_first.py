@@ -437,12 +437,10 @@ def test_a_kept_answer_of_an_environment(stage: Stage) -> None:
 
 def claims(python: Interpreter, **said: Any) -> str:
     """A script that answers as the interpreter does, but for what it says itself."""
-    (name,) = PROGRAMS["probe"]
-    descriptor = open_file(name)
-    try:
-        question = os.read(descriptor, 1 << 20)
-    finally:
-        os.close(descriptor)
+    question = b""
+    for name in PROGRAMS["probe"]:
+        with open(open_file(name), "rb") as file:
+            question += file.read()
     answer = subprocess.run([python.path, "-I", "-S", "-"], input=question, capture_output=True, check=True).stdout
     honest = json.loads(answer.partition(b"pyctrigger-probe:")[2])
     return f"#!/bin/sh\nprintf '\\npyctrigger-probe:%s\\n' '{json.dumps({**honest, **said})}'\n"
@@ -551,6 +549,7 @@ HOSTILE: dict[str, list[Any]] = {
         *({f"s{number}": {} for number in range(65)}, {"x": {"purelib": "/usr/../etc"}}, {"x" * 65: {}}),
     ],
     "default_scheme": ["", "../x", 5, None, "x" * 65],
+    "class_names": [None, 5, {}, "x", [5], ["a b"], ["a'b"], ["x" * 201], ["x"] * 65],
     "inside": [5, {}, ["/usr/lib"], ["/@/../../etc"], ["@/lib"], ["/@/lib"] * 65, [5], ["/@x/lib"]],
     "witnesses": [5, {}, ["relative"], ["/a/../b"], ["/x\0"], [5], ["/x"] * 65],
 }
