@@ -24,6 +24,7 @@ from pyctrigger.interpreter.probe import probe
 from pyctrigger.interpreter.scope import own_directories
 from pyctrigger.packages.every import HOOKS
 from pyctrigger.packages.hook import Subject
+from releases import distributions
 from system_tools import find_tool
 
 if TYPE_CHECKING:
@@ -392,11 +393,8 @@ def test_wheel_and_sdist_carry_the_templates(tmp_path: Path) -> None:
             check=True,
         )
         assert "@" not in rendered.stdout.replace("$@", "")
-    build = "from hatchling.build import build_sdist; import sys; print(build_sdist(sys.argv[1]))"
-    child = subprocess.run(
-        [sys.executable, "-c", build, str(tmp_path)], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True
-    )
-    with tarfile.open(tmp_path / child.stdout.split()[-1]) as archive:
+    (sdist,) = distributions(CHECKOUT, tmp_path, kinds=["sdist"]).values()
+    with tarfile.open(sdist) as archive:
         carried = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert {f"hooks/{template}" for template in templates} <= carried
     assert {"ports/build", "ports/distinfo", "ports/application/launcher"} <= carried

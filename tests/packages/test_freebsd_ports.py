@@ -18,6 +18,7 @@ from builder import distfiles
 from environment import CHECKOUT
 from pkg_stand_in import load
 from ports_tree import Port
+from releases import distributions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,8 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def distdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the ports fetch: a release of this checkout, and what it bundles."""
     directory: Path = tmp_path_factory.mktemp("distfiles")
-    release = "from hatchling.build import build_sdist; import sys; build_sdist(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", release, str(directory)], cwd=CHECKOUT, stdout=subprocess.DEVNULL, check=True)
+    distributions(CHECKOUT, directory, kinds=["sdist"])
     for path in distfiles.fetch(Path(CHECKOUT)).values():
         shutil.copy(path, directory)
     return directory

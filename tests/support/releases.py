@@ -7,8 +7,12 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from environment import CHECKOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: The last commit of release 0.1.0.
 EARLIER = "810ef475cc505f2f8b7ff945163a98f4e9950bb2"
@@ -43,20 +47,25 @@ def clone(place: Path, umask: int) -> Path:
     return place
 
 
-def distributions(tree: Path, outdir: Path, umask: int = 0o022, **surroundings: str) -> dict[str, Path]:
+def distributions(
+    tree: Path, outdir: Path, umask: int = 0o022, kinds: Iterable[str] = ("wheel", "sdist"), **surroundings: str
+) -> dict[str, Path]:
     """Build wheel and sdist; their paths by name."""
-    outdir.mkdir()
-    for kind in ("wheel", "sdist"):
+    outdir.mkdir(exist_ok=True)
+    built = [
         subprocess.run(
             [sys.executable, "-c", _BUILD.format(kind=kind), str(outdir)],
             cwd=tree,
             env={**os.environ, **surroundings},
             preexec_fn=lambda: os.umask(umask) and None,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
             timeout=_SECONDS,
             check=True,
-        )
-    return {path.name: path for path in sorted(outdir.iterdir())}
+        ).stdout.split()[-1]
+        for kind in kinds
+    ]
+    return {name: outdir / name for name in sorted(built)}
 
 
 def unpack(sdist: Path, place: Path) -> Path:
