@@ -25,7 +25,7 @@ from debian_system import PYPY, Debian
 from interpreters import find_interpreters, one_per_flavour
 from manager_packages import ports_build
 from pacman_root import PacmanRoot
-from pip_installations import ENDS, Host, check, download, floors
+from pip_installations import ENDS, Host, check, download
 from releases import Unprepared, clone, distributions, earlier_release, require_committed, unpack
 from rpm_root import RpmRoot
 from upgrades import Kept, KeptDebian, KeptRoot, Walk
@@ -149,10 +149,8 @@ def _install_by_pip(wheel: Path, scratch: Path, results: Results) -> None:
         (place := sid.outside("/srv/pip")).mkdir()
         if "3.14" not in hosts:
             for end in ENDS:
-                constraints = place / "floors.txt"
-                constraints.write_text("".join(f"{each}\n" for each in floors()))
                 (wheels := place / end).mkdir()
-                download(wheel, "3.14", wheels, constraints if end == "oldest" else None)
+                download(wheel, "3.14", wheels, end)
         for name in HOSTS:
             for end in ENDS:
                 what = f"pip install for Python {name}, {end} dependencies"

@@ -40,7 +40,7 @@ class Host(NamedTuple):
     """A directory there with all wheels, pip's own as well, where no index is reached from there."""
 
 
-def floors() -> list[str]:
+def _floors() -> list[str]:
     """The oldest release of each dependency, as pip's constraints."""
     text = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
     (block,) = re.findall(r"(?ms)^dependencies = \[(.*?)^\]", text)
@@ -49,20 +49,25 @@ def floors() -> list[str]:
     return found
 
 
-def download(wheel: Path, python: str, outdir: Path, constraints: Path | None) -> None:
+def _limits(end: str, directory: Path, seen: str) -> list[str]:
+    """pip's options for one end, whose file is made in a directory, and has another path where pip runs."""
+    if end == "newest":
+        return []
+    (directory / "constraints.txt").write_text("".join(f"{each}\n" for each in _floors()))
+    return ["--constraint", f"{seen}/constraints.txt"]
+
+
+def download(wheel: Path, python: str, outdir: Path, end: str) -> None:
     """Fetch what another Python needs, and pip, as wheels."""
     options = ["--only-binary", ":all:", "--python-version", python, "--dest", str(outdir)]
-    limits = ["--constraint", str(constraints)] if constraints else []
+    limits = _limits(end, outdir, str(outdir))
     _run([sys.executable, "-m", "pip", "download", "--quiet", *options, *limits, str(wheel), "pip"])
 
 
 def check(host: Host, wheel: Path, end: str, scratch: Path) -> list[str]:
     """What is wrong with an installation of the wheel, which is made for that in the directory `scratch` there."""
     inside = f"/{scratch.relative_to(host.top)}"
-    limits: list[str] = []
-    if end == "oldest":
-        (scratch / "constraints.txt").write_text("".join(f"{each}\n" for each in floors()))
-        limits = ["--constraint", f"{inside}/constraints.txt"]
+    limits = _limits(end, scratch, inside)
     python, command = f"{inside}/environment/bin/python", f"{inside}/environment/bin/pyctrigger"
     _inside(host, host.python, "-I", "-m", "venv", *(["--without-pip"] if host.wheels else []), f"{inside}/environment")
     where: list[str] = []
@@ -91,7 +96,7 @@ def _wrong_releases(host: Host, python: str) -> list[str]:
     """Dependencies that aren't the oldest: pip had others."""
     installed = dict(line.lower().split() for line in _inside(host, python, "-I", "-c", _INSTALLED).splitlines())
     wrong = []
-    for name, floor in (re.split(r"==|;", each)[:2] for each in floors()):
+    for name, floor in (re.split(r"==|;", each)[:2] for each in _floors()):
         found = installed.get(name)
         if found is not None and _numbers(found) != _numbers(floor):
             wrong.append(f"{name} is {found} instead of {floor}")
