@@ -63,8 +63,7 @@ def newest(session: nox.Session) -> None:
 @nox.session
 def oldest(session: nox.Session) -> None:
     """The tests, with the oldest release of each dependency that pyproject.toml allows."""
-    install_locked(session, "test")
-    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    install_in_place(session, "test")
     project = nox.project.load_toml("pyproject.toml")["project"]
     extras = project["optional-dependencies"]
     ranges = [*project["dependencies"], *(each for name in extras if name != "test" for each in extras[name])]
@@ -76,8 +75,7 @@ def oldest(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure beside the peers and write docs/performance.md; arguments go to tests/bench/performance.py."""
-    install_locked(session, "run", "bench", "test")  # which has what a Redis and a Dask cluster are asked with
-    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    install_in_place(session, "run", "bench", "test")  # which has what a Redis and a Dask cluster are asked with
     session.run("python", "tests/bench/performance.py", "--page", "docs/performance.md", *session.posargs)
 
 
@@ -91,24 +89,21 @@ def earlier(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Random transactions, judged after each: `nox -s soak -- --minutes 120`; arguments go to tests/soak.py."""
-    install_locked(session, "test")
-    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    install_in_place(session, "test")
     session.run("python", "tests/soak.py", *session.posargs)
 
 
 @nox.session
 def stdlib(session: nox.Session) -> None:
     """Compile the whole standard library of every Python at hand and of a Debian sid, tests included; needs root."""
-    install_locked(session, "test")
-    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    install_in_place(session, "test")
     session.run("python", "tests/whole_libraries.py")
 
 
 @nox.session
 def names(session: nox.Session) -> None:
     """Put other file names into code, for 2,500 sources of every Python at hand and of a Debian sid; needs root."""
-    install_locked(session, "test")
-    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    install_in_place(session, "test")
     session.run("python", "tests/every_name.py")
 
 
@@ -121,8 +116,7 @@ def namcap(session: nox.Session) -> None:
 @nox.session
 def sid(session: nox.Session) -> None:
     """The takeover with real packages in Debian's sid, as the suite has it in two releases; needs root and a mirror."""
-    install_locked(session, "test")
-    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    install_in_place(session, "test")
     real = "tests/packages/test_takeover_real.py"
     session.run("pytest", real, *session.posargs, env={"CI": "true", "PYCTRIGGER_TEST_SUITES": "sid"})
 
@@ -130,16 +124,14 @@ def sid(session: nox.Session) -> None:
 @nox.session
 def release(session: nox.Session) -> None:
     """Build what is committed as a release, upgrade 0.1.0 to it and back, and install it by pip; as root, minutes."""
-    install_locked(session, "test")
-    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    install_in_place(session, "test")
     session.run("python", "tests/release.py")
 
 
 @nox.session
 def attacks(session: nox.Session) -> None:
     """The exchanges of tests/guarantees/trust/test_identity.py, 10,000 for each case: as root, and for some hours."""
-    install_locked(session, "test")
-    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    install_in_place(session, "test")
     counted = ["-rP", "-k", "exchange", "tests/guarantees/trust/test_identity.py"]
     session.run("pytest", *counted, *session.posargs, env={"EXCHANGES": "10000"})
 
@@ -150,8 +142,7 @@ def every_syscall(session: nox.Session) -> None:
 
     Arguments go to tests/every_syscall.py: with `--log FILE` another call goes on where this one ended.
     """
-    install_locked(session, "test")
-    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    install_in_place(session, "test")
     session.run("python", "tests/every_syscall.py", *session.posargs)
 
 
@@ -240,3 +231,9 @@ def install_locked(session: nox.Session, *names: str) -> None:
     """Install what locks name, and nothing else."""
     for name in names:
         session.install("--require-hashes", "--no-deps", "--requirement", str(LOCKS / f"{name}.txt"))
+
+
+def install_in_place(session: nox.Session, *names: str) -> None:
+    """The same, and this checkout."""
+    install_locked(session, *names)
+    session.install("--no-deps", "--no-build-isolation", "--editable", ".")
