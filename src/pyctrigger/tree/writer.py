@@ -28,6 +28,7 @@ from .permission.readers import Readers, is_kept_from_visitors, mode_for_visitor
 _PERMISSIONS = 0o7777
 #: A directory's group may sweep and replace what is in it; others never may.
 _DIRECTORY_MODE = 0o775
+_IS_DIRECTORY = "a directory has the name of its pyc; pyctrigger repair removes it"
 _NOT_EMPTY = "a directory that isn't empty has the name of its pyc; move it away"
 #: Errors of the system or file system, not of this file: chmod and chown aren't available here.
 _UNAVAILABLE = frozenset(
@@ -42,7 +43,7 @@ class WriteRefused(Exception):
 def reason_not_to_remove(directory: int, name: str, *, clears: bool) -> str | None:
     """Returns why a directory stays that has the name of a pyc; `clears` if obstacles are to be cleared."""
     if not clears:
-        return "a directory has the name of its pyc; pyctrigger repair removes it"
+        return _IS_DIRECTORY
     opened = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         with os.scandir(opened) as entries:
@@ -228,7 +229,7 @@ class Writer:
 
     def _remove_directory(self, directory: int, name: str) -> None:
         if not self._clear_obstacles:
-            raise WriteRefused(reason_not_to_remove(directory, name, clears=False))
+            raise WriteRefused(_IS_DIRECTORY)
         try:
             os.rmdir(name, dir_fd=directory)
         except OSError as reason:
