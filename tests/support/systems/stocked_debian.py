@@ -24,13 +24,13 @@ APT::Install-Recommends "false";
 Dpkg::Use-Pty "0";
 """
 #: The environment of each command inside, by `env`.
-ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
+_ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
 #: Goes inside, where nobody else sees what is mounted.
 _ENTER = f"""\
 top=$1 archive=$2
 shift 2
 mount --bind -o ro "$archive" "$top{ARCHIVE}" && mount -t proc proc "$top/proc" &&
-    exec chroot "$top" /usr/bin/env -i {" ".join(ENVIRONMENT)} "$@"
+    exec chroot "$top" /usr/bin/env -i {" ".join(_ENVIRONMENT)} "$@"
 """
 
 
