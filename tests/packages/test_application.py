@@ -146,22 +146,35 @@ def test_every_host_runs_it(installed: Installed, interpreters: list[Interpreter
         assert not_fresh(target, sources_below(site)) == []
 
 
+#: Waits for a lock that is given back after a while, with the filelock beside it.
+WAITING = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import fcntl, os, threading\n"
+    "from pyctrigger.state.lock import InstallationLock\n"
+    "path = sys.argv[2] + '/x.lock'; lock = InstallationLock(sys.argv[2], 'x')\n"
+    "holder = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)\n"
+    "fcntl.flock(holder, fcntl.LOCK_EX); threading.Timer(0.2, os.close, [holder]).start()\n"
+    "lock.acquire(60, print); import filelock; print(lock.held, filelock.__file__)\n"
+)
+
+
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
 def test_its_own_filelock_goes_without_fchmod(
-    installed: Installed, interpreters: list[Interpreter], site: Path, number: int
+    installed: Installed, interpreters: list[Interpreter], tmp_path: Path, number: int
 ) -> None:
     """The one that every package carries knows one way only in which fchmod(2) is refused."""
     if not can_refuse():
         absent("a Linux with seccomp whose numbers of system calls are known")
     host = fitting(interpreters)
-    installed.put("python3", host)
-    write_tree(site, {"package/m.py": "x = 1\n"})
-    arguments = ["run", "--python", host.path, "--site-dir", str(site), "--state-dir", str(installed.state)]
-
-    child = installed.run(*arguments, preexec_fn=refusing("fchmod", number=number))
+    child = subprocess.run(
+        [host.path, "-I", "-S", "-B", "-c", WAITING, str(installed.directory), str(tmp_path / "locks")],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=refusing("fchmod", number=number),
+    )
 
     assert (0, "") == (child.returncode, child.stderr)
-    assert [] == not_fresh(host, sources_below(site))
+    assert f"True {installed.directory}/filelock/__init__.py\n" == child.stdout
 
 
 def test_nothing_is_imported_to_find_it(installed: Installed, interpreters: list[Interpreter]) -> None:

@@ -1,20 +1,19 @@
 """The lock of an installation: its holder writes bytecode, the others wait, and can name the holder.
 
-Facts: flock(2) is released when its holder ends, however that ends. The holder's note is a separate file, since
-filelock up to 3.19 (the last for Python 3.9) truncates the lock file in every waiter. filelock's soft lock is never
-used: it outlives its holder.
+A free lock is taken by one flock(2); only waiting for one that is held is left to filelock, whose import takes longer
+than the rest of a hook. Both lock the same file in the same way. Facts: flock(2) is released when its holder ends,
+however that ends. The holder's note is a separate file, since filelock up to 3.19 (the last for Python 3.9) truncates
+the lock file in every waiter. filelock's soft lock is never used: it outlives its holder.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from ..errors import LockTimeoutError
@@ -47,21 +46,25 @@ class InstallationLock:
 
     def __init__(self, directory: str, installation: str) -> None:
         make_own(directory)
+        self._path = lock_file(directory, installation)
         self._note = os.path.join(directory, installation + ".owner")
-        self._lock = _hard_lock(lock_file(directory, installation))
-        self._made: int | None = None
-        self._lacks_fchmod = False
+        #: Of the lock file, while we hold a lock that was free.
+        self._taken: int | None = None
+        #: filelock's lock, once we have waited for one that was held.
+        self._awaited: Any = None
 
     @property
     def held(self) -> bool:
         """Whether we hold it."""
-        return bool(self._lock.is_locked)
+        return self.descriptor is not None
 
     @property
     def descriptor(self) -> int | None:
         """The descriptor of the lock file, or None while we don't hold it. A duplicate of it holds the lock, too."""
-        context = getattr(self._lock, "_context", None)
-        found = context.lock_file_fd if context is not None else getattr(self._lock, "_lock_file_fd", None)
+        if self._taken is not None:
+            return self._taken
+        context = getattr(self._awaited, "_context", None)
+        found = context.lock_file_fd if context is not None else getattr(self._awaited, "_lock_file_fd", None)
         return found if isinstance(found, int) else None
 
     def acquire(self, timeout: float, announce: Callable[[str], None], seen: int | None = None) -> bool:
@@ -69,63 +72,63 @@ class InstallationLock:
 
         Returns whether another process has held it since its last use was `seen`.
 
-        A wait of more than two seconds is announced, with the holder. Raises LockTimeoutError.
+        A wait of more than two seconds is announced, with the holder. Raises LockTimeoutError, and NoLocksError.
         """
-        waited = False
-        self._find_refusals()
-        deadline = time.monotonic() + timeout
-        for patience in (0.0, min(_ANNOUNCE_AFTER, timeout), None):
-            left = max(0.0, deadline - time.monotonic())
-            if self._acquire_within(left if patience is None else patience):
-                waited |= self._mark_use() not in (seen, self._made)
-                self._leave_note()
-                return waited
-            waited = True
-            if patience:
-                announce(f"waiting for the lock, held by {_holder_in(self._note) or 'an unknown process'}")
-        holder = _holder_in(self._note)
-        raise LockTimeoutError(timeout, str(holder) if holder else None)
+        made = self._take()
+        has_waited = not self.held
+        if has_waited and timeout:
+            self._wait(timeout, announce)
+        if not self.held:
+            holder = _holder_in(self._note)
+            raise LockTimeoutError(timeout, str(holder) if holder else None)
+        is_unseen = self._mark_use() not in (seen, made)
+        self._leave_note()
+        return has_waited or is_unseen
 
-    def _acquire_within(self, seconds: float) -> bool:
-        try:
-            with _tolerated_fchmod() if self._lacks_fchmod else contextlib.nullcontext():
-                self._lock.acquire(timeout=seconds, poll_interval=_POLL)
-        except TimeoutError as error:
-            if error.errno is not None:  # ETIMEDOUT of a network file system, not filelock's time-out
-                raise
-            return False
-        return True
-
-    def _find_refusals(self) -> None:
-        """Raise NoLocksError if flock(2) is refused: filelock would take that for another holder, and wait."""
+    def _take(self) -> int | None:
+        """Take the lock if it is free. Returns the time of the last use that a new lock file has, or None."""
         import fcntl
 
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags, made = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, None
         try:
-            descriptor = os.open(self._lock.lock_file, flags | os.O_EXCL, 0o600)
-            self._made = os.fstat(descriptor).st_atime_ns
+            descriptor = os.open(self._path, flags | os.O_EXCL, 0o600)
+            made = os.fstat(descriptor).st_atime_ns
         except FileExistsError:
-            descriptor = os.open(self._lock.lock_file, flags, 0o600)
+            descriptor = os.open(self._path, flags, 0o600)
         try:
-            try:
-                os.fchmod(descriptor, 0o600)
-            except OSError:
-                self._lacks_fchmod = True
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pass
-        except OSError as error:
-            raise NoLocksError(error.errno, error.strerror) from error
-        finally:
             os.close(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise NoLocksError(error.errno, error.strerror) from error
+        else:
+            self._taken = descriptor
+        return made
+
+    def _wait(self, timeout: float, announce: Callable[[str], None]) -> None:
+        """Wait until its holder gives it back, and take it then."""
+        end = time.monotonic() + timeout
+        self._awaited = _file_lock(self._path)
+        if not _is_acquired(self._awaited, min(_ANNOUNCE_AFTER, timeout)):
+            announce(f"waiting for the lock, held by {_holder_in(self._note) or 'an unknown process'}")
+            _is_acquired(self._awaited, max(0.0, end - time.monotonic()))
 
     def release(self) -> None:
-        """Release the lock."""
-        if self.held:
-            self._mark_use()
-            with contextlib.suppress(OSError):
-                os.unlink(self._note)
-            self._lock.release()
+        """Release the lock, also for those that have a duplicate of its descriptor."""
+        import fcntl
+
+        if not self.held:
+            return
+        self._mark_use()
+        with contextlib.suppress(OSError):
+            os.unlink(self._note)
+        if self._taken is None:
+            self._awaited.release()
+        else:
+            fcntl.flock(self._taken, fcntl.LOCK_UN)
+            os.close(self._taken)
+            self._taken = None
 
     def _mark_use(self) -> int | None:
         """Note that somebody has used the lock, when it is taken and when it is given back; when the last use was.
@@ -181,6 +184,27 @@ def current_holder(directory: str | None, installation: str) -> Holder | None:
     return None
 
 
+def _file_lock(path: str) -> Any:
+    import filelock
+
+    options: dict[str, Any] = {"mode": 0o600, "thread_local": False}
+    if "fallback_to_soft" in filelock.UnixFileLock.__init__.__code__.co_varnames:
+        options["fallback_to_soft"] = False  # newer releases fall back to a soft lock where flock(2) is missing
+    return filelock.UnixFileLock(path, **options)
+
+
+def _is_acquired(lock: Any, seconds: float) -> bool:
+    """Take filelock's lock. Returns whether that could be done in so many seconds."""
+    try:
+        with _tolerated_fchmod():
+            lock.acquire(timeout=seconds, poll_interval=_POLL)
+    except TimeoutError as error:
+        if error.errno is not None:  # ETIMEDOUT of a network file system, not filelock's time-out
+            raise
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def _tolerated_fchmod() -> Iterator[None]:
     """Turn every error of fchmod(2) into a PermissionError, the only one that filelock ignores.
@@ -199,57 +223,3 @@ def _tolerated_fchmod() -> Iterator[None]:
         yield
     finally:
         os.fchmod = kernels
-
-
-def _hard_lock(path: str) -> Any:
-    kind = _unix_file_lock()
-    options: dict[str, Any] = {"mode": 0o600, "thread_local": False}
-    if "fallback_to_soft" in kind.__init__.__code__.co_varnames:
-        options["fallback_to_soft"] = False  # newer releases fall back to a soft lock where flock(2) is missing
-    return kind(path, **options)
-
-
-#: The module that defines `UnixFileLock`: in filelock up to 4.2, and from 4.3 on.
-_MODULES = ("filelock._unix", "filelock._native._unix")
-
-
-@functools.cache
-def _unix_file_lock() -> Any:
-    """Import UnixFileLock and what it needs, without the rest of filelock.
-
-    Its other locks need asyncio, ssl, socket or sqlite3, and many releases import all of them at once, which takes
-    longer than the rest of a hook. The modules imported here stay private: other code that imports filelock gets all of
-    it.
-    """
-    import threading
-
-    if "filelock" not in sys.modules and threading.active_count() == 1:  # another thread could see half of the package
-        try:
-            return _import_alone()
-        except (ImportError, AttributeError):
-            pass  # a release with another layout: import all of it, which takes longer (see test_lock.py)
-        finally:
-            for name in [name for name in sys.modules if name.partition(".")[0] == "filelock"]:
-                del sys.modules[name]
-    import filelock
-
-    return filelock.UnixFileLock
-
-
-def _import_alone() -> Any:
-    """Import UnixFileLock's module without running the package's __init__. Raises ImportError, AttributeError."""
-    import importlib
-
-    package = ModuleType("filelock")
-    # As in importlib.util.find_spec, whose import takes a hook too long.
-    found = (finder.find_spec("filelock", None) for finder in sys.meta_path)
-    package.__spec__ = next((spec for spec in found if spec is not None), None)
-    package.__path__ = list(package.__spec__.submodule_search_locations or ()) if package.__spec__ else []
-    sys.modules["filelock"] = package
-    for home in _MODULES:
-        try:
-            return importlib.import_module(home).UnixFileLock
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{home}.".startswith(f"{error.name}."):
-                raise
-    raise ModuleNotFoundError(f"no UnixFileLock in {', '.join(_MODULES)}")

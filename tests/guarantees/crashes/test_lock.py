@@ -445,9 +445,11 @@ def test_every_filelock_makes_the_same_lock(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody holds it on
     assert machine.files() == [name]
     question = (
-        "import sys\nfrom pyctrigger.state.lock import InstallationLock\n"
-        "lock = InstallationLock(sys.argv[1], 'x')\nassert lock.acquire(1, print) is False\nassert lock.held\n"
-        "print(getattr(lock._lock, 'fallback_to_soft', False))\n"
+        "import fcntl, os, sys, threading\nfrom pyctrigger.state.lock import InstallationLock\n"
+        "lock = InstallationLock(sys.argv[1], 'x')\nholder = os.open(sys.argv[1] + '/x.lock', os.O_RDWR | os.O_CREAT)\n"
+        "fcntl.flock(holder, fcntl.LOCK_EX)\nthreading.Timer(0.2, os.close, [holder]).start()\n"
+        "assert lock.acquire(30, print) is True\nassert lock.held\n"
+        "print(getattr(lock._awaited, 'fallback_to_soft', False))\n"
     )
     child = subprocess.run(
         [sys.executable, "-W", "error", "-c", question, str(tmp_path / "own")],
@@ -465,20 +467,16 @@ def test_holder_is_known_without_waiting(tmp_path: Path) -> None:
     assert current_holder(str(tmp_path), "cpython-311-00000000") is None
 
 
-def test_filelock_stays_whole_for_whoever_else_imports_it(tmp_path: Path) -> None:
-    """What a lock of ours leaves out, a program that calls the library still has; and both lock the same file."""
+def test_whoever_else_uses_filelock_locks_the_same_file(tmp_path: Path) -> None:
+    """Both ways: a program of somebody's own, and one that waits for us in the same process."""
     program = (
-        "import sys\nfrom pyctrigger.state.lock import InstallationLock\n"
-        "lock = InstallationLock(sys.argv[1], 'x')\nassert lock.acquire(1, print) is False\n"
-        "print('asyncio' in sys.modules)\n"
-        "import filelock\n"
-        "import importlib.util\n"
-        "if importlib.util.find_spec('filelock.asyncio'):\n"  # since 3.15
-        "    import filelock.asyncio\n"
-        "    assert filelock.AsyncFileLock is filelock.asyncio.AsyncUnixFileLock\n"
-        "other = filelock.FileLock(sys.argv[1] + '/x.lock')\n"
-        "try:\n    other.acquire(timeout=0)\nexcept filelock.Timeout:\n    print('held')\n"
-        "lock.release()\nother.acquire(timeout=0)\nprint(other.is_locked)\n"
+        "import sys, filelock\nfrom pyctrigger.state.lock import InstallationLock\n"
+        "ours, theirs = InstallationLock(sys.argv[1], 'x'), filelock.FileLock(sys.argv[1] + '/x.lock')\n"
+        "assert ours.acquire(1, print) is False\n"
+        "try:\n    theirs.acquire(timeout=0)\nexcept filelock.Timeout:\n    print('held')\n"
+        "ours.release()\ntheirs.acquire(timeout=0)\nprint(theirs.is_locked)\n"
+        "try:\n    ours.acquire(0.2, print)\nexcept Exception as error:\n    print(error)\n"
+        "theirs.release()\nours.acquire(0, print)\nprint(ours.held)\n"
     )
     child = subprocess.run(
         [sys.executable, "-I", "-W", "error", "-c", program, str(tmp_path / "locks")],
@@ -487,4 +485,6 @@ def test_filelock_stays_whole_for_whoever_else_imports_it(tmp_path: Path) -> Non
         timeout=60,
         check=False,
     )
-    assert ("False\nheld\nTrue\n", "") == (child.stdout, child.stderr)
+    said = child.stdout.splitlines()
+    assert (["held", "True", "True"], "") == ([*said[:2], *said[-1:]], child.stderr)
+    assert said[-2].startswith("the lock was not free within 0.2 s")

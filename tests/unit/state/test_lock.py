@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from packages import write_tree
 from pyctrigger.errors import LockTimeoutError
 from pyctrigger.state import lock as module
 from pyctrigger.state.lock import Holder, InstallationLock, NoLocksError, current_holder
@@ -171,44 +170,6 @@ def test_calls_that_a_sandbox_refuses(locks: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(NoLocksError) as raised:
         InstallationLock(str(locks), "x").acquire(0, print)
     assert (number, os.strerror(number)) == (raised.value.errno, raised.value.strerror)
-
-
-#: Releases of filelock by the files of the package, and which of them the lock comes from.
-HERE, INIT = "class UnixFileLock:\n    home = __name__\n", "class UnixFileLock:\n    home = 'all of it'\n"
-SPEC = "import importlib.util\nassert importlib.util.find_spec('filelock').origin.endswith('__init__.py')\n"
-RELEASES: list[tuple[dict[str, str], int, str]] = [
-    ({"_unix.py": HERE}, 1, "filelock._unix"),
-    ({"_unix.py": "from .other import A\n" + HERE, "other.py": "A = 1"}, 1, "filelock._unix"),
-    ({"_unix.py": SPEC + HERE}, 1, "filelock._unix"),
-    ({"_native/_unix.py": HERE, "_native/__init__.py": ""}, 1, "filelock._native._unix"),
-    ({"_native/_unix.py": HERE}, 1, "filelock._native._unix"),
-    ({"_unix.py": HERE}, 2, "all of it"),  # another thread could see half of the package
-    ({}, 1, "all of it"),
-    ({"_unix.py": ""}, 1, "all of it"),
-    ({"_unix.py": "import filelock.absent", "_native/_unix.py": HERE}, 1, "all of it"),
-    ({"_unix.py": "import absent_since_long", "_native/_unix.py": HERE}, 1, "all of it"),
-    ({"_unix.py": "raise ImportError('broken')", "_native/_unix.py": HERE}, 1, "all of it"),
-]
-
-
-@pytest.mark.parametrize(("files", "threads", "expected"), RELEASES)
-def test_as_little_of_filelock_is_imported_as_will_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], threads: int, expected: str
-) -> None:
-    """Whatever its layout; what was imported so is seen by nobody else."""
-    write_tree(tmp_path, {f"filelock/{name}": text for name, text in {"__init__.py": INIT, **files}.items()})
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(threading, "active_count", lambda: threads)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "filelock"]:
-        monkeypatch.delitem(sys.modules, name)
-    module._unix_file_lock.cache_clear()
-    try:
-        assert expected == module._unix_file_lock().home
-        left = [name for name in sys.modules if name.partition(".")[0].lower() == "filelock"]
-        assert (["filelock"] if expected == "all of it" else []) == left
-    finally:
-        module._unix_file_lock.cache_clear()
-        sys.modules.pop("filelock", None)
 
 
 @pytest.mark.parametrize("timeout", [0, 0.3])
