@@ -30,7 +30,7 @@ from .team import LaneAtWork, Team
 from .workers import Workers
 
 #: Pieces taken from the plan at a time, until enough of them wait.
-_STEP = 8
+_STEP = 32
 #: Seconds that all lanes have to end by themselves, and between two checks that silent ones live.
 _END, _PATIENCE = 1.0, 1.0
 #: Lanes that may end without having work, and before any has done something: then lanes can't live here.
