@@ -155,7 +155,7 @@ class _Deciding:
             return "skipped", skipped
         if (self._pyc, name) in plan.owned:
             return "owned", 'a package owns it, and owned_stale is "keep"'
-        if not any(state.pyc == self._pyc for stale in plan.stale for state in stale.levels):
+        if not any(stale.pyc(state) == self._pyc for stale in plan.stale for state in stale.levels):
             if self._verdict is Verdict.MISSING:
                 return "unwanted", "create_missing is false: nothing is added"
             is_fresh = self._verdict is Verdict.FRESH

@@ -66,13 +66,14 @@ class Forecast:
         """Whether a run could put its pycs in the place of what has their names."""
         pycache = layout.pycache(relative)
         for level in stale.levels:
+            pyc = stale.pyc(level)
             if level.verdict is not Verdict.OBSTRUCTED:
                 continue
             with contextlib.suppress(OSError):  # what is gone or unreadable is the run's to report
-                if not stat.S_ISDIR(layout.pycs.lstat(pycache, level.pyc).st_mode):
+                if not stat.S_ISDIR(layout.pycs.lstat(pycache, pyc).st_mode):
                     continue
                 with layout.pycs.entered(pycache) as directory:
-                    reason = reason_not_to_remove(directory, level.pyc, clears=self._wanted.trust_nothing)
+                    reason = reason_not_to_remove(directory, pyc, clears=self._wanted.trust_nothing)
                 if reason:
                     self._tally.fail(Failure(layout.describe_source(relative, stale.name), "refused", reason))
                     return False

@@ -22,6 +22,7 @@ from ...tree.layout import Layout, Place
 from ...tree.listing import list_pycs
 from ...tree.sweep import remove_files
 from ...workers.pool import Duty
+from ..plan.steps import all_missing
 from ..scope.forked import Child, DeathError, Relay
 from .execution import Change, Execution
 from .lane import Lane, Outcome
@@ -48,7 +49,7 @@ class Lanes:
         self._special = Team(Duty.APART, 1, order)
         self._layouts = layouts
         self._numbers = {id(layout): number for number, layout in enumerate(layouts)}
-        self._levels = len(execution.wanted.levels)
+        self._bare = all_missing(execution.wanted.suffixes)
         self._execution = execution
         self._results = execution.results
         self._workers = workers
@@ -113,7 +114,7 @@ class Lanes:
             if lane.given:
                 beginning = [owner] if lane.owner is None else []
                 lane.owner = owner
-                lane.send(*beginning, [piece.dealt(self._levels) for piece in lane.given])
+                lane.send(*beginning, [piece.dealt(self._bare) for piece in lane.given])
                 lane.given = []
             if is_over and not team.waiting and lane.owner is not None:  # retries wait for a lane that has finished
                 lane.owner = None

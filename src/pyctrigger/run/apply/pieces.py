@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...pyc.header import Verdict
 from ...typed import NamedTuple
 from ...workers.pool import Apart
-from ..plan.steps import Stale, Step, all_missing
+from ..plan.steps import LevelState, Stale, Step, all_missing
 
 #: Work in a piece.
 _MOST = 64 << 10
@@ -31,8 +30,8 @@ class Dealt(NamedTuple):
 
     def step(self, suffixes: list[tuple[int, str]]) -> Step:
         """Returns the whole step; `suffixes` are those of pycs, with their levels."""
-        step = self.more or Step.of(self.relative)
-        step.stale.extend(Stale(name, size, all_missing(name, suffixes), None) for name, size in self.missing)
+        step, levels = self.more or Step.of(self.relative), all_missing(suffixes)
+        step.stale.extend(Stale(name, size, levels, None) for name, size in self.missing)
         return step
 
 
@@ -72,12 +71,11 @@ class Piece:
         piece.needs = needs
         return piece
 
-    def dealt(self, levels: int) -> Dealt:
-        """Returns what is sent to a lane, where this many levels are wanted."""
+    def dealt(self, bare: tuple[LevelState, ...]) -> Dealt:
+        """Returns what is sent to a lane; `bare` are the levels of a source without any pyc."""
         step, missing, others = self.step, [], []
-        all_of_them = [Verdict.MISSING] * levels
         for each in step.stale:
-            if [state.verdict for state in each.levels] == all_of_them:
+            if each.levels == bare:
                 missing.append((each.name, each.size))
             else:
                 others.append(each)

@@ -115,7 +115,7 @@ class PycWriter:
                 for is_last in _TRIES:
                     try:
                         readers = place.layout.readers(place.relative, source.text.rights)
-                        self._put(place, pycs, (header, body), readers)
+                        self._put(place, source.stale, pycs, (header, body), readers)
                         break
                     except FileNotFoundError:
                         if is_last:
@@ -171,10 +171,10 @@ class PycWriter:
         """
         place = source.place
         doomed = [
-            Removal(state.pyc, "uncompilable")
-            for state in source.stale.levels
+            Removal(pyc, "uncompilable")
+            for state, pyc in ((each, source.stale.pyc(each)) for each in source.stale.levels)
             if state.verdict in _NEVER_KEPT or (kind in LASTING_KINDS and state.verdict not in NO_PYC)
-            if not self._owns(place.pyc_directory, state.pyc)
+            if not self._owns(place.pyc_directory, pyc)
         ]
         if doomed:
             self._results.remove(place, doomed, self._manifest)
@@ -186,34 +186,37 @@ class PycWriter:
 
     def _is_there(self, source: SourceRead, state: LevelState, header: bytes, digest: bytes) -> bool:
         """Whether a pyc without a valid record turns out to have just these bytes. If so, record it."""
-        place = source.place
-        found = digest_pyc_of(place.layout, place.relative, state.pyc, len(source.text.data), len(header))
+        place, pyc = source.place, source.stale.pyc(state)
+        found = digest_pyc_of(place.layout, place.relative, pyc, len(source.text.data), len(header))
         if found is None or (found.header, found.digest) != (header, digest):
             return False
-        self._manifest.pycs.note(place.pyc_directory, state.pyc, record_of(source.text, source.digest, found))
+        self._manifest.pycs.note(place.pyc_directory, pyc, record_of(source.text, source.digest, found))
         return True
 
     # -- files ---------------------------------------------------------------------------------------------------
 
-    def _put(self, place: Place, pycs: list[Pyc], content: tuple[bytes, Buffer], readers: Readers) -> None:
+    def _put(
+        self, place: Place, stale: Stale, pycs: list[Pyc], content: tuple[bytes, Buffer], readers: Readers
+    ) -> None:
         """Write the same code for some levels, and record each file. Raises OSError and WriteRefused."""
         writer = self.in_tree(place.layout)
         files: list[tuple[os.stat_result, Record, list[str]]] = []
         try:
             for state, record in pycs:
+                pyc = stale.pyc(state)
                 if files and self._wanted.links_twins:
                     status, _, names = files[-1]
-                    if writer.link(place.pycache, names[0], state.pyc, status):
-                        names.append(state.pyc)
+                    if writer.link(place.pycache, names[0], pyc, status):
+                        names.append(pyc)
                         continue
                 if state.verdict is Verdict.OBSTRUCTED or not place.layout.pycs.is_open(place.pycache):
-                    _make_room(writer, place, state)
+                    _make_room(writer, place, pyc, state.verdict)
                 now = time.time_ns()
-                written = writer.replace(place.pycache, state.pyc, content, readers)
+                written = writer.replace(place.pycache, pyc, content, readers)
                 self._results.wrote(place.layout)
                 if written is not None:  # nobody else had this file before it got its name
                     learn_clock(written, now)
-                    files.append((written, record, [state.pyc]))
+                    files.append((written, record, [pyc]))
         finally:
             for status, record, names in files:
                 identity = identity_written(status) if len(names) == 1 else _identity_now(place, names[0], status)
@@ -245,7 +248,7 @@ class PycWriter:
                     if readers is None or body is None:
                         left += states
                     else:
-                        self._put(place, renewed, (header, body), readers)
+                        self._put(place, stale, renewed, (header, body), readers)
                 except WriteRefused:  # compiling it will report the reason
                     left += states
         except OSError as error:
@@ -261,7 +264,7 @@ class PycWriter:
     def _recorded_body(self, place: Place, stale: Stale, state: LevelState) -> memoryview | None:
         """Returns the code of a pyc; None where it isn't the recorded one."""
         try:
-            found, status = read_pyc(place.layout.pycs, place.pycache, state.pyc, stale.size)
+            found, status = read_pyc(place.layout.pycs, place.pycache, stale.pyc(state), stale.size)
         except (OSError, SourceRefused):
             return None
         record, body = state.record, memoryview(found)[self._wanted.header.size :]
@@ -270,7 +273,7 @@ class PycWriter:
         return body
 
 
-def _make_room(writer: Writer, place: Place, state: LevelState) -> None:
+def _make_room(writer: Writer, place: Place, pyc: str, verdict: Verdict) -> None:
     """Make the directory of the pycs, if need be, and clear what is in the way. Raises OSError and WriteRefused."""
     if place.layout.has_prefix:
         path = ""
@@ -278,9 +281,9 @@ def _make_room(writer: Writer, place: Place, state: LevelState) -> None:
             path = writer.ensure_directory(path, part)
     else:
         writer.ensure_pycache(place.relative)
-    if state.verdict is Verdict.OBSTRUCTED:
+    if verdict is Verdict.OBSTRUCTED:
         with contextlib.suppress(FileNotFoundError):
-            writer.make_way(place.pycache, state.pyc)
+            writer.make_way(place.pycache, pyc)
 
 
 def _readers_now(place: Place, name: str, judged: os.stat_result) -> Readers | None:

@@ -85,7 +85,7 @@ class Prover:
         compare = state.verdict is Verdict.SUSPECT
         try:
             source = read_source(layout.sources, relative, stale.name).data if compare else b""
-            pyc, _ = read_pyc(layout.pycs, layout.pycache(relative), state.pyc, stale.size)
+            pyc, _ = read_pyc(layout.pycs, layout.pycache(relative), stale.pyc(state), stale.size)
         except (OSError, SourceRefused):
             return Verdict.CORRUPT  # what can't be read can't be imported
         path = os.fsencode(layout.describe_source(relative, stale.name))

@@ -50,7 +50,7 @@ class SourceJudge:
         self.sources = self.fresh = self.bytes = 0
         self._manifest = site.knowledge.manifest
         #: What every source without a pyc is missing.
-        self._suffixes = site.wanted.suffixes if site.wanted.create_missing else []
+        self._missing = all_missing(site.wanted.suffixes if site.wanted.create_missing else [])
         #: Whether any in the last directory needs something; the path of that, and whether it has pycs.
         self.has_stale = self._has_pycs = False
         self._directory = ""
@@ -72,7 +72,7 @@ class SourceJudge:
             found = self._statuses(step, listing, sources[start : start + AT_ONCE])
             self.sources += len(found)
             if not names and self._are_all_missing(sources[start : start + AT_ONCE]):
-                missing = [Stale.of(name, status, all_missing(name, self._suffixes)) for name, status in found]
+                missing = [Stale(name, status.st_size, self._missing, status) for name, status in found]
                 self.has_stale |= bool(missing)
                 step.stale.extend(missing)
                 continue
@@ -82,7 +82,7 @@ class SourceJudge:
                 if self._leaves_some and (reason := self._reason_to_exclude(step.relative, name)):
                     step.skipped.append((name, reason))
                     continue
-                states = self.pycs.states(name, status) if names else all_missing(name, self._suffixes)
+                states = self.pycs.states(name, status) if names else self._missing
                 self._decide(step, name, status, states)
             step.records.extend(self.pycs.records)
             if snapshot:
@@ -91,7 +91,7 @@ class SourceJudge:
 
     def _are_all_missing(self, names: list[str]) -> bool:
         """Whether the pycs of all these sources are to be written, if there is none: nothing depends on their names."""
-        if not self._suffixes or self._leaves_some or not self._wanted.header.has_modes:
+        if not self._missing or self._leaves_some or not self._wanted.header.has_modes:
             return False
         return max(map(len, names), default=0) <= _SHORT_NAME and not self._manifest.uncompilable
 
@@ -131,7 +131,7 @@ class SourceJudge:
 
     def _decide(self, step: Step, name: str, status: os.stat_result, states: Sequence[LevelState]) -> None:
         if states and len(name) > _SHORT_NAME:
-            states = [state for state in states if len(os.fsencode(state.pyc)) <= NAME_MAX]
+            states = [state for state in states if len(os.fsencode(name[:-3] + state.suffix)) <= NAME_MAX]
             if not states:
                 step.skipped.append((name, "its name is too long for a pyc's"))
                 return
@@ -152,12 +152,13 @@ class SourceJudge:
         directory = self._layout.describe_pyc(step.relative)
         left = []
         for state in states:
-            if state.verdict is Verdict.MISSING or not self._owns(directory, state.pyc):
+            pyc = name[:-3] + state.suffix
+            if state.verdict is Verdict.MISSING or not self._owns(directory, pyc):
                 left.append(state)
             elif state.verdict in DOUBTS:  # no sign that it is stale
-                self.pycs.adopt(name, state.pyc)
+                self.pycs.adopt(name, pyc)
             else:
-                step.owned.append((state.pyc, name))
+                step.owned.append((pyc, name))
         return left
 
     def _reason_to_exclude(self, relative: str, name: str) -> str | None:

@@ -26,7 +26,8 @@ class LevelState(NamedTuple):
     """One optimization level of a source that isn't fresh."""
 
     level: int
-    pyc: str
+    suffix: str
+    """What the name of its pyc has instead of `.py`."""
     verdict: Verdict
     source_hash: bytes | None = None
     """The hash in its header, if it is hash-based."""
@@ -54,10 +55,14 @@ class Stale(NamedTuple):
         """Returns a source with this status."""
         return cls(name, status.st_size, levels, status)
 
+    def pyc(self, state: LevelState) -> str:
+        """Returns the name of the pyc of one of its levels."""
+        return self.name[:-3] + state.suffix
 
-def all_missing(name: str, suffixes: Iterable[tuple[int, str]]) -> tuple[LevelState, ...]:
-    """Returns the levels of a source without any pyc: those of these suffixes."""
-    return tuple([LevelState(level, name[:-3] + suffix, Verdict.MISSING) for level, suffix in suffixes])
+
+def all_missing(suffixes: Iterable[tuple[int, str]]) -> tuple[LevelState, ...]:
+    """Returns the levels of any source without a pyc: those of these suffixes."""
+    return tuple([LevelState(level, suffix, Verdict.MISSING) for level, suffix in suffixes])
 
 
 class Unwanted(NamedTuple):

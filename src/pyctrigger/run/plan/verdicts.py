@@ -103,7 +103,8 @@ class Judge:
             regular = self._names.get(pyc)
             if not regular:
                 if regular is not None or self._wanted.create_missing:
-                    states.append(LevelState(level, pyc, Verdict.MISSING if regular is None else Verdict.OBSTRUCTED))
+                    verdict = Verdict.MISSING if regular is None else Verdict.OBSTRUCTED
+                    states.append(LevelState(level, suffix, verdict))
                 continue
             refreshable = None
             head, size = self._look(pyc, header.size + 1, record, known)
@@ -126,7 +127,7 @@ class Judge:
                     self.records.append((pyc, None))
             if verdict is not Verdict.FRESH:
                 source_hash = None if self._by_time else header.source_hash(head)
-                states.append(LevelState(level, pyc, verdict, source_hash, refreshable))
+                states.append(LevelState(level, suffix, verdict, source_hash, refreshable))
         return states
 
     def _are_alike(self, name: str, source: os.stat_result, pyc: os.stat_result) -> bool:

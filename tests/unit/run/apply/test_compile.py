@@ -122,7 +122,7 @@ class Compiling:
                     Stale.of(
                         name,
                         os.stat(self.top / below / name, follow_symlinks=False),
-                        (LevelState(0, cached(name[:-3]), verdict, source_hash),),
+                        (LevelState(0, cached(""), verdict, source_hash),),
                     ),
                 )
                 for name in names

@@ -25,18 +25,19 @@ from pyctrigger.tree.layout import Layout
 from pyctrigger.workers.pool import Apart, Duty
 from pyctrigger.workers.wire import Setup
 from unit.run.apply.test_execution import execution_of
+from unit.run.plan.trees import wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SUFFIXES = [(0, ".pyc")]
+SUFFIXES = wanted().suffixes
 _LENGTH = struct.Struct("<I")
 
 
 def step_of(relative: str, *sizes: int, **facts: Any) -> Step:
     """A directory that needs sources of these sizes compiled: m0, m1, …"""
-    stale = [Stale(f"m{number}", size, all_missing(f"m{number}", SUFFIXES), None) for number, size in enumerate(sizes)]
+    stale = [Stale(f"m{number}", size, all_missing(SUFFIXES), None) for number, size in enumerate(sizes)]
     return Step.of(relative)._replace(stale=stale, **facts)
 
 
@@ -75,7 +76,7 @@ def test_a_lane_gets_the_whole_step(facts: dict[str, Any]) -> None:
     step = step_of("d", 5, 6, **facts)
     (piece,) = pieces_of(0, step)
 
-    dealt: Dealt = pickle.loads(pickle.dumps(piece.dealt(1)))
+    dealt: Dealt = pickle.loads(pickle.dumps(piece.dealt(all_missing(SUFFIXES))))
 
     assert step == dealt.step(SUFFIXES)
     assert (dealt.more is None) == (not facts)

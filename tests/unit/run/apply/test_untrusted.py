@@ -192,7 +192,7 @@ def test_a_way_that_everybody_may_change(top: Path) -> None:
 
 def full_step(relative: str) -> Step:
     """One that does everything to files."""
-    states = (LevelState(0, "m.pyc", Verdict.MISSING),)
+    states = (LevelState(0, ".pyc", Verdict.MISSING),)
     stale = [Stale.of(name, os.stat(__file__), states) for name in ("m.py", "n.py")]
     return Step.of(relative)._replace(stale=stale, removals=[Removal("x", "residue")], is_closed=True)
 

@@ -78,7 +78,7 @@ def test_each_level_has_its_code(top: Path, case: str, links_twins: bool) -> Non
     for path, (_, body, _, _) in zip(pycs, levels):
         if body is not None:
             make(path.parent, {path.name: pyc(body=body)})
-    states = tuple(LevelState(level, path.name, row[0]) for level, (path, row) in enumerate(zip(pycs, levels)))
+    states = tuple(LevelState(level, cached("", level), row[0]) for level, row in enumerate(levels))
     answer = Compiled(b"", tuple(LevelAnswer(state, body, 7) for _, _, state, body in levels))
     manifest, results = Manifest(str(top)), Results(Observer())
     counts = results.tally.counts
@@ -111,14 +111,14 @@ def test_each_level_has_its_code(top: Path, case: str, links_twins: bool) -> Non
 @pytest.mark.parametrize(("links_twins", "files"), [(True, 1), (False, 3)])
 def test_equal_code_is_one_file_where_links_are_wanted(top: Path, links_twins: bool, files: int) -> None:
     """With a name for each level."""
-    levels = [LevelState(level, cached("m", level), MISSING) for level in range(3)]
+    levels = [LevelState(level, cached("", level), MISSING) for level in range(3)]
     answer = Compiled(b"", (LevelAnswer(BODY, A), LevelAnswer(TWIN, b""), LevelAnswer(TWIN, b"")))
     with Layout(Tree.open(str(top))) as layout:
         text = layout.read_source("p", "m.py")
         stale = Stale.of("m.py", text.status, tuple(levels))
         source = source_read(Place(layout, "p"), stale, text, digest_of(text.data))
         PycWriter(wanted(links_twins=links_twins), knowledge_of(), Results(Observer())).store(source, answer)
-    assert files == len({os.stat(top / "p/__pycache__" / state.pyc).st_ino for state in levels})
+    assert files == len({os.stat(top / "p/__pycache__" / stale.pyc(state)).st_ino for state in levels})
 
 
 @pytest.mark.parametrize("bodies", [[A], [A, A], [A, B], [A, B, B]])
@@ -136,7 +136,7 @@ def test_a_new_header_leaves_each_level_its_code(top: Path, bodies: list[bytes],
     for level, body in enumerate(bodies):
         identity = identity_of(os.stat(pycs / cached("m", level))) if is_seen else UNSEEN
         record = Record(UNSEEN, digest_of(TEXT), identity, digest_of(body), pyc()[:16], 7)
-        states.append(LevelState(level, cached("m", level), Verdict.REFRESHABLE, None, record))
+        states.append(LevelState(level, cached("", level), Verdict.REFRESHABLE, None, record))
     with Layout(Tree.open(str(top))) as layout:
         stale = Stale.of("m.py", os.stat(top / "p/m.py"), tuple(states))
         assert PycWriter(wanted(), knowledge_of(manifest), results).refresh(Place(layout, "p"), stale) is None
@@ -160,7 +160,7 @@ def test_code_that_was_changed_is_left_to_the_compiler(top: Path) -> None:
     """It isn't given a header that fits."""
     path = make(top / "p/__pycache__", {cached("m"): pyc(body=OLD)}) / cached("m")
     record = Record(UNSEEN, digest_of(TEXT), UNSEEN, digest_of(A), pyc()[:16], 7)
-    state = LevelState(0, cached("m"), Verdict.REFRESHABLE, None, record)
+    state = LevelState(0, cached(""), Verdict.REFRESHABLE, None, record)
     with Layout(Tree.open(str(top))) as layout:
         stale = Stale.of("m.py", os.stat(top / "p/m.py"), (state,))
         assert stale == PycWriter(wanted(), knowledge_of(), Results(Observer())).refresh(Place(layout, "p"), stale)
@@ -214,8 +214,8 @@ def replace_package(top: Path) -> None:
     make(top, {"p/m.py": TEXT})
 
 
-ONE, OTHER = LevelState(0, cached("m"), MISSING), LevelState(1, cached("m", 1), Verdict.OTHER_CONTENT)
-IN_THE_WAY = LevelState(0, cached("m"), Verdict.OBSTRUCTED)
+ONE, OTHER = LevelState(0, cached(""), MISSING), LevelState(1, cached("", 1), Verdict.OTHER_CONTENT)
+IN_THE_WAY = LevelState(0, cached(""), Verdict.OBSTRUCTED)
 REFUSED = "refused m.py: a directory has the name of its pyc; pyctrigger repair removes it"
 #: What there is in the directory of pycs, levels to write, what happens before, options, and what is reported.
 STORED: dict[str, tuple[dict[str, Any], list[LevelState], Callable[[Path], Any], dict[str, Any], list[str]]] = {
@@ -301,8 +301,8 @@ def test_temporary_names_tell_who_writes(top: Path, monkeypatch: pytest.MonkeyPa
     writer = PycWriter(wanted(), knowledge_of(), Results(Observer()))
     with Layout(Tree.open(str(top))) as layout, Layout(Tree.open(str(top))) as other:
         text = layout.read_source("p", "m.py")
-        for name in ("m", "n"):
-            stale = Stale.of("m.py", text.status, (LevelState(0, cached(name), MISSING),))
+        for name in ("m.py", "n.py"):
+            stale = Stale.of(name, text.status, (LevelState(0, cached(""), MISSING),))
             writer.store(source_read(Place(layout, "p"), stale, text, b""), Compiled(b"", (LevelAnswer(BODY, A),)))
         assert (True, False) == tuple(writer.in_tree(layout) is writer.in_tree(each) for each in (layout, other))
     assert ([WRITER] * 2, 2) == ([found for found, _ in renamed], len({name for _, name in renamed}))
@@ -334,13 +334,13 @@ class _Replaced(Tree):
 
 def test_anothers_file_isnt_recorded_as_ours(top: Path) -> None:
     """Where it took the place of ours while that got its second name."""
-    manifest, states = Manifest(str(top)), (ONE, LevelState(1, cached("m", 1), MISSING))
+    manifest, states = Manifest(str(top)), (ONE, LevelState(1, cached("", 1), MISSING))
     with Layout(_Replaced(Opened(os.open(top, os.O_RDONLY), None), str(top))) as layout:
         text = layout.read_source("p", "m.py")
         source = source_read(Place(layout, "p"), Stale.of("m.py", text.status, states), text, b"")
         answer = Compiled(b"", (LevelAnswer(BODY, A), LevelAnswer(TWIN, b"")))
         PycWriter(wanted(), knowledge_of(manifest), Results(Observer())).store(source, answer)
-    records = [manifest.pycs.get(f"{top}/p/__pycache__", state.pyc) for state in states]
+    records = [manifest.pycs.get(f"{top}/p/__pycache__", source.stale.pyc(state)) for state in states]
     assert [UNSEEN] * 2 == [record.pyc if record else None for record in records]
     manifest.close()
 
@@ -381,7 +381,7 @@ def test_a_pyc_without_code_goes(top: Path, kind: str, verdict: Verdict, is_owne
     path = make(top / "p/__pycache__", {cached("m"): pyc()}) / cached("m")
     results = Results(Told())
     with Layout(Tree.open(str(top))) as layout:
-        text, stale = layout.read_source("p", "m.py"), LevelState(0, cached("m"), verdict)
+        text, stale = layout.read_source("p", "m.py"), LevelState(0, cached(""), verdict)
         source = source_read(Place(layout, "p"), Stale.of("m.py", text.status, (stale,)), text, b"")
         PycWriter(wanted(), knowledge_of(owned=[str(path)] if is_owned else []), results).remove_code(source, kind)
     assert (not goes, int(goes)) == (path.exists(), results.tally.counts.removed)
@@ -393,7 +393,7 @@ def test_what_cant_be_written_is_left(top: Path, verdict: Verdict) -> None:
     """Where the file system has become read-only."""
     make(top / "p/__pycache__", {cached("m"): pyc()})
     record = Record(UNSEEN, digest_of(TEXT), UNSEEN, digest_of(CODE), pyc()[:16], 7)
-    state, results, mount = LevelState(0, cached("m"), verdict, None, record), Results(Observer()), Mount(top)
+    state, results, mount = LevelState(0, cached(""), verdict, None, record), Results(Observer()), Mount(top)
     with Layout(Tree(Opened(mount.directory, None), str(top))) as layout:
         text = layout.read_source("p", "m.py")
         place, stale = Place(layout, "p"), Stale.of("m.py", text.status, (state,))
@@ -420,7 +420,7 @@ def test_what_an_account_may_not_write_is_a_failure(
     make(top / "p/__pycache__", {cached("m"): pyc()})
     os.chown(top / "p", ANN, ANN)
     record = Record(UNSEEN, digest_of(TEXT), UNSEEN, digest_of(CODE), pyc()[:16], 7)
-    state, results = LevelState(0, cached("m"), verdict, None, record), Results(Observer())
+    state, results = LevelState(0, cached(""), verdict, None, record), Results(Observer())
     let_act(monkeypatch)
     with Layout(Tree.open(str(top))) as layout:
         text = layout.read_source("p", "m.py")

@@ -61,7 +61,7 @@ def top() -> Iterator[Path]:
 
 def stale(top: Path, *states: tuple[int, Verdict, bytes | None]) -> Stale:
     """These doubts about the source."""
-    levels = (LevelState(level, cached("m", level), verdict, found) for level, verdict, found in states)
+    levels = (LevelState(level, cached("", level), verdict, found) for level, verdict, found in states)
     return Stale.of("m.py", os.stat(top / "p/m.py"), tuple(levels))
 
 
