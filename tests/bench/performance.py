@@ -175,7 +175,7 @@ def _small_rows(bench: Bench, often: int) -> Iterator[tuple[str, str, float, Sid
         hook = debian.ours("run", "--hook", str(package), state="debian")
         peer = ["py3compile", *map(str, sources(package))]
         name = f"{len(sources(package))} sources changed, as a hook"
-        yield name, "py3compile", 0.9, _edited(package, hook), _edited(package, peer), often
+        yield name, "py3compile", 0.9, _edited(package, hook), _edited(package, peer, {"PATH": "/usr/bin:/bin"}), often
     nothing = bench.ours("run", "--hook", "--paths-from", os.devnull)
     bare = [os.path.realpath(sys.executable), "-I", "-S", "-c", "pass"]
     yield "hook, nothing to do", "python -I -S -c pass", 5, lambda: timed(nothing), lambda: timed(bare), 3 * often
@@ -215,12 +215,18 @@ def _touched(bench: Bench, command: list[str], before: list[str] | None = None) 
     return run
 
 
-def _edited(package: Path, command: list[str]) -> Side:
+def _edited(package: Path, command: list[str], environment: dict[str, str] | None = None) -> Side:
+    """With another line in every source. py3compile does nothing if the first `python3` of PATH isn't Debian's."""
+
     def run() -> Sample:
+        began = time.time_ns()
         for source in sources(package):
             with source.open("ab") as file:
                 file.write(b"#\n")
-        return timed(command)
+        sample = timed(command, environment)
+        if not any(pyc.stat().st_mtime_ns > began for pyc in package.rglob("*.pyc")):
+            raise RuntimeError(f"{command[0]} has compiled nothing")
+        return sample
 
     return run
 
