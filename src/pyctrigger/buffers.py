@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from typing import Union
+
+from .typed import Union
 
 Buffer = Union[bytes, memoryview]
 #: PyPy's os has none.

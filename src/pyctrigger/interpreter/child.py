@@ -14,9 +14,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ..errors import InterpreterError, ShortageError
+from ..typed import Any
 from .confinement import confined
 from .interpreter import Account
 from .remote.powerless import become, bound

@@ -17,9 +17,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 from ..clibrary import call
+from ..typed import TypeVar
 from .calls import filter_of_calls
 from .interpreter import Account
 

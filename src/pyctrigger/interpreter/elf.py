@@ -10,7 +10,8 @@ import os
 import stat
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
+
+from ..typed import NamedTuple
 
 _MAGIC = b"\x7fELF"
 _LOAD, _DYNAMIC, _INTERPRETER = 1, 2, 3

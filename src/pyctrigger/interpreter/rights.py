@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import stat
-from typing import NamedTuple
 
 from ..links import follow_links
+from ..typed import NamedTuple
 from .elf import read_needs
 from .interpreter import Account, Interpreter
 from .worker_accounts import Lease

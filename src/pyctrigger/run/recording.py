@@ -6,11 +6,11 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any, TypeVar
 
 from ..outcome.report import FlavourReport, Report, printable
 from ..state.history import History, PastFlavour, PastRun, birth_of
 from ..state.store import Store
+from ..typed import Any, TypeVar
 from .scope.request import Request
 
 #: Bytes of paths in one record, and of what failed; the numbers beside them count all.

@@ -12,8 +12,8 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
 
+from ..typed import Any, NamedTuple
 from .sqlite import connect, database_error, has_sqlite, is_damaged
 
 _NAME = "history.sqlite"

@@ -14,9 +14,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
 
 from ..errors import LockTimeoutError
+from ..typed import Any, NamedTuple
 from .locations import lock_file, make_own
 
 #: Seconds of waiting before the wait is announced.

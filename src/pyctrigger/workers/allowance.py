@@ -7,7 +7,7 @@ limit of one source, no more sources are tried in this run.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ..typed import NamedTuple
 
 #: In limits of one source: total time of slow sources with the whole limit, and of those with the reduced limit.
 _FULL_LIMITS, _REDUCED_LIMITS = 5, 1

@@ -17,11 +17,11 @@ from enum import Enum
 from functools import partial
 from itertools import chain
 from operator import attrgetter
-from typing import NamedTuple, Union
 
 from ..errors import InterpreterError
 from ..interpreter.child import describe_death
 from ..interpreter.interpreter import Interpreter
+from ..typed import NamedTuple, Union
 from .allowance import Allowance, Limits, is_memory_ours
 from .pace import Pace
 from .wire import UNREADABLE, USUAL, Compiled, Failed, Reply, Setup, WireError, parse_reply

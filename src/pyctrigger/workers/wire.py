@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Union
 
 from ..buffers import Buffer
+from ..typed import NamedTuple, Union
 
 _LENGTH = struct.Struct("<I").unpack_from
 _REQUEST, _LEVEL = struct.Struct("<IBBI").pack, struct.Struct("<BB8s").pack

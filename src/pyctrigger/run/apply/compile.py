@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING
 
 from ...outcome.outcome import LASTING_KINDS, Failure, Untried
 from ...pyc.header import Verdict
@@ -23,6 +22,7 @@ from ..plan.wanted import Wanted
 from .workers import Workers
 from .writing import PycWriter, SourceRead, SourceTurn, Task
 
+TYPE_CHECKING = False  # to import it from typing takes longer than all of this module
 if TYPE_CHECKING:
     from .stores import StoreClient
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from functools import cached_property
 from itertools import chain, groupby
-from typing import TYPE_CHECKING
 
 from ...outcome.outcome import Finding
 from ...pyc.header import Verdict
 from ...tree.layout import Layout, Place
 from ...tree.sweep import remove_directory
+from ...typed import TYPE_CHECKING
 from ..plan.knowledge import Knowledge
 from ..plan.results import Results
 from ..plan.steps import Stale, Step

@@ -11,12 +11,11 @@ import heapq
 import os
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from ...interpreter.interpreter import Interpreter
 from ...pyc.header import InvalidationMode
 from ...state.locations import is_root, lock_directory
-from ...typed import NamedTuple
+from ...typed import TYPE_CHECKING, NamedTuple
 from ..plan.wanted import Wanted
 from ..scope.config import Settings
 from ..scope.request import Running

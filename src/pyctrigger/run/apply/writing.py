@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable
 from itertools import repeat
-from typing import NamedTuple
 
 from ...buffers import Buffer
 from ...outcome.outcome import LASTING_KINDS, Failure
@@ -22,6 +21,7 @@ from ...tree.layout import Layout, Place
 from ...tree.permission.readers import Readers
 from ...tree.source import SourceRefused, SourceText, is_unchanged, read_pyc, source_rights, source_status
 from ...tree.writer import Writer, WriteRefused
+from ...typed import NamedTuple
 from ...workers import wire
 from ..plan.knowledge import Knowledge
 from ..plan.results import Results
