@@ -104,6 +104,7 @@ class InstallationLock:
             raise NoLocksError(error.errno, error.strerror) from error
         else:
             self._taken = descriptor
+            _held_here.add(self)
         return made
 
     def _wait(self, timeout: float, announce: Callable[[str], None]) -> None:
@@ -127,8 +128,13 @@ class InstallationLock:
             self._awaited.release()
         else:
             fcntl.flock(self._taken, fcntl.LOCK_UN)
+            self._close()
+
+    def _close(self) -> None:
+        if self._taken is not None:
             os.close(self._taken)
             self._taken = None
+        _held_here.discard(self)
 
     def _mark_use(self) -> int | None:
         """Note that somebody has used the lock, when it is taken and when it is given back; when the last use was.
@@ -150,6 +156,20 @@ class InstallationLock:
             with open(temporary, "w", encoding="ascii") as file:  # JSON escapes all other characters
                 json.dump(holder._asdict(), file)
             os.replace(temporary, self._note)
+
+
+#: The locks that we have taken.
+_held_here: set[InstallationLock] = set()
+
+
+def _let_go() -> None:
+    for lock in [*_held_here]:
+        lock._close()
+
+
+# A process that is forked meanwhile must not hold them on once we have ended: whoever is to gets a duplicate. filelock
+# does so for its own in later releases.
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _holder_in(note: str) -> Holder | None:

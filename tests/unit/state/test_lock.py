@@ -172,6 +172,31 @@ def test_calls_that_a_sandbox_refuses(locks: Path, monkeypatch: pytest.MonkeyPat
     assert (number, os.strerror(number)) == (raised.value.errno, raised.value.strerror)
 
 
+#: As HOLDER, with a child that lives on until the input ends.
+FORKING = """
+import os, sys
+from pyctrigger.state.lock import InstallationLock
+lock = InstallationLock(sys.argv[1], "x")
+lock.acquire(10, print)
+if not os.fork():
+    print(lock.held, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_was_forked_does_not_hold_it_on(locks: Path) -> None:
+    """Its parent was killed, and it lives: as one that asks a slow database which groups an account has."""
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, str(locks)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        said = child.stdout.readline()
+        before = current_holder(str(locks), "x")
+        child.kill()
+        child.wait()
+        after = current_holder(str(locks), "x")
+    assert ("False\n", child.pid, None) == (said, before and before.pid, after)
+
+
 @pytest.mark.parametrize("timeout", [0, 0.3])
 def test_one_that_is_held_names_its_holder(locks: Path, timeout: float) -> None:
     """In the error, after the time that was given and no more."""
