@@ -7,7 +7,6 @@ first one with the empty name.
 from __future__ import annotations
 
 import os
-from bisect import bisect
 from collections.abc import Callable
 
 from ...typed import Any, Union
@@ -144,6 +143,8 @@ class PycRecords:
             self._write_directory(database, os.fsencode(name), name)
 
     def _write_directory(self, database: Any, directory: bytes, name: str) -> None:
+        from bisect import bisect  # a hook with nothing to do writes nothing
+
         firsts = [first for (first,) in database.execute(_FIRSTS, (directory,)) if isinstance(first, bytes)]
         if not firsts and (block := _joined(self._unsaved[name])) is not None:
             database.execute(_INSERT, (directory, b"", *block))
