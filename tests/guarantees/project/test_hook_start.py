@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: Packages with much below them, for what a hook never does. sqlite3 is the manifest's.
-NEVER = {"asyncio", "concurrent", "email", "http", "multiprocessing", "rich", "socket", "ssl", "unittest", "xml"}
+NEVER = {"asyncio", "concurrent", "email", "hashlib", "http", "multiprocessing", "rich", "socket", "ssl", "unittest"}
+NEVER |= {"xml"}
 
 #: What only people's commands need.
 FOR_PEOPLE = {"argparse", "pyctrigger.run.scope.environments", "pyctrigger.state.served", "shutil"}

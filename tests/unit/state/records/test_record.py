@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pyctrigger.state.records.record import (
     PACKED,
     UNSEEN,
     Record,
+    Sha256,
     digest_of,
     digest_of_pieces,
     identity_at,
@@ -118,3 +120,37 @@ def test_digests_are_of_all_bytes(pieces: list[Any]) -> None:
     """Twenty bytes of a SHA-256."""
     expected = hashlib.sha256(b"".join(pieces)).digest()[:20]
     assert (expected, expected) == (digest_of_pieces(pieces), digest_of(b"".join(pieces)))
+
+
+#: How many bytes Python's own code digests, the modules that are left out, and whether OpenSSL's is asked for each of
+#: three times four bytes.
+DIGESTS: list[tuple[int, list[str], list[bool]]] = [
+    (0, [], [True, True, True]),
+    (9, [], [False, False, True]),
+    (8, [], [False, True, True]),
+    (99, [], [False, False, False]),
+    (99, ["_sha2", "_sha256"], [True, True, True]),
+]
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="PyPy has no such module in C")
+@pytest.mark.parametrize(("own", "left_out", "expected"), DIGESTS)
+def test_openssl_is_loaded_where_there_is_much_to_digest(
+    monkeypatch: pytest.MonkeyPatch, own: int, left_out: list[str], expected: list[bool]
+) -> None:
+    """The digests are the same."""
+    right, asked = hashlib.sha256, list[bool]()
+    for name in left_out:
+        monkeypatch.setitem(sys.modules, name, None)
+
+    def counted(data: bytes) -> Any:
+        asked[-1] = True
+        return right(data)
+
+    monkeypatch.setattr(hashlib, "sha256", counted)
+    sha256 = Sha256(own)
+    for data in (b"abcd", memoryview(b"efgh"), b"ijkl"):
+        asked.append(False)
+        assert right(data).digest() == sha256.digest(data)
+
+    assert expected == asked
