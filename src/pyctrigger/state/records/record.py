@@ -107,31 +107,40 @@ class Sha256:
     """Digests the first `own` bytes with Python's own code, and what comes then with OpenSSL's.
 
     That is five times as fast, but its library takes as long to load as a MiB takes without it, and few hooks have more
-    to digest. Some distributions leave Python's own out.
+    to digest. It can't be loaded while we act as an account that may not read Python's files. Some distributions leave
+    Python's own out.
     """
 
     def __init__(self, own: int) -> None:
         self._left = own
-        self._new: Any = None
+        self._openssl: Any = None
+
+    def new(self, size: int) -> Any:
+        """Returns what digests so many bytes."""
+        if self._openssl is None:
+            self._left -= size
+            own = _own_sha256()
+            if own is not None and self._left > 0:
+                return own
+            try:
+                import hashlib
+            except ImportError:
+                if own is None:
+                    raise
+                return own
+            self._openssl = hashlib.sha256
+        return self._openssl
 
     def digest(self, data: bytes | memoryview) -> bytes:
         """Returns the SHA-256."""
-        if self._left > 0:
-            self._left -= len(data)
-            self._new = _own_sha256() if self._left > 0 else None
-        if self._new is None:
-            import hashlib
-
-            self._new, self._left = hashlib.sha256, 0
-        digest: bytes = self._new(data).digest()
+        digest: bytes = self.new(len(data))(data).digest()
         return digest
 
 
 def _own_sha256() -> Any:
     if sys.implementation.name == "cpython":  # PyPy's is written in Python
-        for name in ("_sha2", "_sha256"):  # from 3.12 on, and before
-            with contextlib.suppress(ImportError):
-                return __import__(name).sha256
+        with contextlib.suppress(ImportError):
+            return __import__("_sha2" if sys.version_info >= (3, 12) else "_sha256").sha256
     return None
 
 
@@ -150,9 +159,7 @@ def shortened(whole_digest: bytes) -> bytes:
 
 def digest_of_pieces(pieces: Iterable[bytes | memoryview]) -> bytes:
     """Returns the digest of these pieces, joined."""
-    import hashlib  # 4 ms that few runs need
-
-    digest = hashlib.sha256()
+    digest = _SHA256.new(64 << 10)()  # as if they had so many bytes
     for piece in pieces:
         digest.update(piece)
-    return digest.digest()[:DIGEST_SIZE]
+    return shortened(digest.digest())

@@ -122,35 +122,44 @@ def test_digests_are_of_all_bytes(pieces: list[Any]) -> None:
     assert (expected, expected) == (digest_of_pieces(pieces), digest_of(b"".join(pieces)))
 
 
-#: How many bytes Python's own code digests, the modules that are left out, and whether OpenSSL's is asked for each of
-#: three times four bytes.
+#: How many bytes Python's own code digests, the modules that can't be imported, and whether OpenSSL's is asked for each
+#: of three times four bytes.
 DIGESTS: list[tuple[int, list[str], list[bool]]] = [
     (0, [], [True, True, True]),
     (9, [], [False, False, True]),
     (8, [], [False, True, True]),
     (99, [], [False, False, False]),
     (99, ["_sha2", "_sha256"], [True, True, True]),
+    (8, ["hashlib"], [False, False, False]),
 ]
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="PyPy has no such module in C")
-@pytest.mark.parametrize(("own", "left_out", "expected"), DIGESTS)
+@pytest.mark.parametrize(("own", "absent", "expected"), DIGESTS)
 def test_openssl_is_loaded_where_there_is_much_to_digest(
-    monkeypatch: pytest.MonkeyPatch, own: int, left_out: list[str], expected: list[bool]
+    monkeypatch: pytest.MonkeyPatch, own: int, absent: list[str], expected: list[bool]
 ) -> None:
-    """The digests are the same."""
+    """And where it can be loaded; the digests are the same."""
     right, asked = hashlib.sha256, list[bool]()
-    for name in left_out:
-        monkeypatch.setitem(sys.modules, name, None)
 
     def counted(data: bytes) -> Any:
         asked[-1] = True
         return right(data)
 
     monkeypatch.setattr(hashlib, "sha256", counted)
+    for name in absent:
+        monkeypatch.setitem(sys.modules, name, None)
     sha256 = Sha256(own)
     for data in (b"abcd", memoryview(b"efgh"), b"ijkl"):
         asked.append(False)
         assert right(data).digest() == sha256.digest(data)
 
     assert expected == asked
+
+
+def test_without_any_sha256_nothing_is_digested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is Python's own."""
+    for name in ("_sha2", "_sha256", "hashlib"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError):
+        Sha256(99).digest(b"")
