@@ -54,11 +54,16 @@ def handled() -> None:
 
 
 def finish() -> None:
-    """Ignore the signal: all work is done, and there is nothing left to interrupt."""
+    """Ignore the signal: all work is done, and there is nothing left to interrupt.
+
+    One that has come, and was caught by whoever did the work, doesn't change the exit code any more.
+    """
     if signal.getsignal(signal.SIGINT) is _raise_once:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if signal.getsignal(signal.SIGALRM) is _raise_once:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    if _raised:
+        handled()
 
 
 def _exit_at_once(*_: object) -> None:

@@ -110,14 +110,17 @@ def test_importing_the_library_leaves_signals_alone() -> None:
     assert 0 == subprocess.run([sys.executable, "-c", code], check=False, preexec_fn=heed_signals).returncode
 
 
-def test_an_interrupt_that_left_an_eval_ends_with_the_code_that_was_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("who", "code"), [("handled", 130), ("finish", 0)])
+def test_an_interrupt_that_left_an_eval_ends_with_the_code_that_was_told(tmp_path: Path, who: str, code: int) -> None:
     """Python would end a module's process by SIGINT: it considers it unhandled, although it was caught."""
     (tmp_path / "caught.py").write_text(
-        "import sys\nfrom pyctrigger import interruption\ndef interrupt(): raise KeyboardInterrupt\n"
-        "try:\n    eval('interrupt()')\nexcept KeyboardInterrupt:\n    interruption.handled()\nsys.exit(130)\n"
+        "import signal, sys\nfrom pyctrigger import interruption\ninterruption.watch()\ninterruption.begin()\n"
+        "try:\n    eval('signal.raise_signal(signal.SIGINT)')\nexcept KeyboardInterrupt:\n    pass\n"
+        f"interruption.{who}()\nsys.exit({code})\n"
     )
 
-    assert 130 == subprocess.run([sys.executable, "-m", "caught"], cwd=tmp_path, check=False).returncode
+    command = [sys.executable, "-m", "caught"]
+    assert code == subprocess.run(command, cwd=tmp_path, check=False, preexec_fn=heed_signals).returncode
 
 
 @pytest.mark.parametrize(("hook", "code"), [([], 130), (["--hook"], 0)], ids=["run", "hook"])
