@@ -57,11 +57,14 @@ def test_ctrl_c_at_any_moment_is_one_line(
             absent(f"no {SCRIPT}: pyctrigger isn't installed here")
         pyctrigger.program = [str(SCRIPT)]
     scope = ["--python", oldest.path, "--site-dir", str(site)]
-    write_tree(site, {f"m{number}.py": f"x = {number}\n" for number in range(8)})
     command_line = pyctrigger.command_line("run", ["-q", *hook, *scope])
-    begun = time.monotonic()
-    subprocess.run(command_line, check=True, capture_output=True)
-    length = time.monotonic() - begun
+    lengths = []
+    for turn in range(3):  # the machine may be busy with something else during one of them
+        write_tree(site, {f"m{number}.py": f"x = {number}, 'turn', {turn}\n" for number in range(8)})
+        begun = time.monotonic()
+        subprocess.run(command_line, check=True, capture_output=True)
+        lengths.append(time.monotonic() - begun)
+    length = min(lengths)
 
     wrong, said = [], 0
     for moment in range(MOMENTS):
