@@ -218,7 +218,7 @@ def test_a_duplicate_of_the_descriptor_holds_it_as_well(locks: Path) -> None:
     lock.acquire(0, print)
     assert lock.descriptor is not None
     duplicate = os.dup(lock.descriptor)
-    os.close(lock.descriptor)
+    lock._close()  # as the end of its process does
     assert current_holder(str(locks), "x") is not None
     os.close(duplicate)
     assert current_holder(str(locks), "x") is None
