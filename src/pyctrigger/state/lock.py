@@ -97,11 +97,10 @@ class InstallationLock:
             descriptor = os.open(self._path, flags, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
         except OSError as error:
             os.close(descriptor)
-            raise NoLocksError(error.errno, error.strerror) from error
+            if not isinstance(error, BlockingIOError):
+                raise NoLocksError(error.errno, error.strerror) from error
         else:
             self._taken = descriptor
             _held_here.add(self)

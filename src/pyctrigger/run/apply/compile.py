@@ -22,7 +22,7 @@ from ..plan.wanted import Wanted
 from .workers import Workers
 from .writing import PycWriter, SourceRead, SourceTurn, Task
 
-TYPE_CHECKING = False  # to import it from typing takes longer than all of this module
+TYPE_CHECKING = False  # a checker takes it for typing's, which takes long to import
 if TYPE_CHECKING:
     from .stores import StoreClient
 

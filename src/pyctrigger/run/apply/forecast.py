@@ -66,9 +66,9 @@ class Forecast:
         """Whether a run could put its pycs in the place of what has their names."""
         pycache = layout.pycache(relative)
         for level in stale.levels:
-            pyc = stale.pyc(level)
             if level.verdict is not Verdict.OBSTRUCTED:
                 continue
+            pyc = stale.pyc(level)
             with contextlib.suppress(OSError):  # what is gone or unreadable is the run's to report
                 if not stat.S_ISDIR(layout.pycs.lstat(pycache, pyc).st_mode):
                     continue

@@ -24,7 +24,7 @@ from ...typed import NamedTuple
 from ...workers.pool import Apart
 from ..plan.knowledge import Knowledge
 from ..plan.results import Results
-from ..plan.steps import Stale
+from ..plan.steps import Stale, all_missing
 from ..scope.forked import Relay
 from .execution import Change, Execution
 from .pieces import Dealt, Key
@@ -180,7 +180,7 @@ class Lane:
         host.knowledge.ownership.notice = self._listener.notice
         knowledge = Knowledge(self._manifest, host.wanted, host.knowledge.ownership, compares_records=False)
         self._execution = Execution(host.wanted, knowledge, workers, self._results)
-        self._suffixes = host.wanted.suffixes
+        self._bare = all_missing(host.wanted.suffixes)
         self._dealt: deque[Change] = deque()
         self._said = time.monotonic()
         self._poller = select.poll()
@@ -217,7 +217,7 @@ class Lane:
                 return
             for each in dealt:
                 layout = self._layouts[each.number]
-                self._dealt.append((layout, each.step(self._suffixes)))
+                self._dealt.append((layout, each.step(self._bare)))
                 for name, need in each.needs.items():
                     self._execution.compilation.needs[Place(layout, each.relative).source(name)] = need
 

@@ -155,7 +155,7 @@ class Lanes:
 
         kept: list[int] = []
         try:
-            kept += map(os.dup, self._keep)  # filelock closes its own descriptor in each child that is forked
+            kept += map(os.dup, self._keep)  # the lock's own descriptor is closed in each child that is forked
             keep = [*kept, *self._workers.share_store(self._usual.count), *(tree.descriptor for tree in trees.values())]
             team.lanes.append(LaneAtWork(team, Child(work, self._results.observer, keep)))
         except OSError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...typed import NamedTuple
 from ...workers.pool import Apart
-from ..plan.steps import LevelState, Stale, Step, all_missing
+from ..plan.steps import LevelState, Stale, Step
 
 #: Work in a piece.
 _MOST = 64 << 10
@@ -28,10 +28,10 @@ class Dealt(NamedTuple):
     needs: dict[str, Apart]
     """The workers that sources need, by name, where a lane has found out."""
 
-    def step(self, suffixes: list[tuple[int, str]]) -> Step:
-        """Returns the whole step; `suffixes` are those of pycs, with their levels."""
-        step, levels = self.more or Step.of(self.relative), all_missing(suffixes)
-        step.stale.extend(Stale(name, size, levels, None) for name, size in self.missing)
+    def step(self, bare: tuple[LevelState, ...]) -> Step:
+        """Returns the whole step; `bare` are the levels of a source without any pyc."""
+        step = self.more or Step.of(self.relative)
+        step.stale.extend(Stale(name, size, bare, None) for name, size in self.missing)
         return step
 
 
@@ -72,7 +72,7 @@ class Piece:
         return piece
 
     def dealt(self, bare: tuple[LevelState, ...]) -> Dealt:
-        """Returns what is sent to a lane; `bare` are the levels of a source without any pyc."""
+        """Returns what is sent to a lane; `bare` as in `Dealt.step`."""
         step, missing, others = self.step, [], []
         for each in step.stale:
             if each.levels == bare:

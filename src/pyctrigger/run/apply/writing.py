@@ -170,12 +170,12 @@ class PycWriter:
         that show it to others.
         """
         place = source.place
-        doomed = [
-            Removal(pyc, "uncompilable")
-            for state, pyc in ((each, source.stale.pyc(each)) for each in source.stale.levels)
+        pycs = [
+            source.stale.pyc(state)
+            for state in source.stale.levels
             if state.verdict in _NEVER_KEPT or (kind in LASTING_KINDS and state.verdict not in NO_PYC)
-            if not self._owns(place.pyc_directory, pyc)
         ]
+        doomed = [Removal(pyc, "uncompilable") for pyc in pycs if not self._owns(place.pyc_directory, pyc)]
         if doomed:
             self._results.remove(place, doomed, self._manifest)
 

@@ -136,22 +136,23 @@ class Inspection:
             return
         source = layout.describe_source(step.relative, stale.name)
         for state in states:
+            pyc = stale.pyc(state)
             name, reason, sentence = STATES[state.verdict]
             self._found.states[name] += 1
             if name == "stale":
                 self._found.reasons[reason] += 1
             if not step.obstacle:
                 why = f"{sentence} for level {state.level}" if name == "missing" else sentence
-                finding = Finding(name, layout.describe_pyc(step.relative, stale.pyc(state)), source, reason=why)
-                self._tally.findings.append(self._with_origin(layout, step.relative, stale, state, finding))
+                finding = Finding(name, layout.describe_pyc(step.relative, pyc), source, reason=why)
+                self._tally.findings.append(self._with_origin(layout, step.relative, pyc, state, finding))
         reasons = ", ".join(sorted({word_for(state.verdict) for state in states}))
         self._tally.actions.append(Action("compile", source, reasons, tuple(state.level for state in states)))
 
-    def _with_origin(self, layout: Layout, relative: str, stale: Stale, state: LevelState, finding: Finding) -> Finding:
+    def _with_origin(self, layout: Layout, relative: str, pyc: str, state: LevelState, finding: Finding) -> Finding:
         """Returns a finding about other code than the source's with the store that it came from."""
         if state.verdict is not Verdict.MISMATCHED:
             return finding
-        record = stored_record(self._survey.knowledge.manifest, layout, relative, stale.pyc(state))
+        record = stored_record(self._survey.knowledge.manifest, layout, relative, pyc)
         if record is None:
             return finding
         why = f"{finding.reason}; {describe_origin(record)}"

@@ -131,7 +131,7 @@ class SourceJudge:
 
     def _decide(self, step: Step, name: str, status: os.stat_result, states: Sequence[LevelState]) -> None:
         if states and len(name) > _SHORT_NAME:
-            states = [state for state in states if len(os.fsencode(name[:-3] + state.suffix)) <= NAME_MAX]
+            states = [state for state in states if len(os.fsencode(state.pyc(name))) <= NAME_MAX]
             if not states:
                 step.skipped.append((name, "its name is too long for a pyc's"))
                 return
@@ -152,7 +152,7 @@ class SourceJudge:
         directory = self._layout.describe_pyc(step.relative)
         left = []
         for state in states:
-            pyc = name[:-3] + state.suffix
+            pyc = state.pyc(name)
             if state.verdict is Verdict.MISSING or not self._owns(directory, pyc):
                 left.append(state)
             elif state.verdict in DOUBTS:  # no sign that it is stale

@@ -34,6 +34,10 @@ class LevelState(NamedTuple):
     record: Record | None = None
     """The manifest's record, if a new header is all that it needs."""
 
+    def pyc(self, source: str) -> str:
+        """Returns the name of the pyc of a source with this name."""
+        return source[:-3] + self.suffix
+
 
 class Stale(NamedTuple):
     """A source whose bytecode has to be written or proven."""
@@ -57,7 +61,7 @@ class Stale(NamedTuple):
 
     def pyc(self, state: LevelState) -> str:
         """Returns the name of the pyc of one of its levels."""
-        return self.name[:-3] + state.suffix
+        return state.pyc(self.name)
 
 
 def all_missing(suffixes: Iterable[tuple[int, str]]) -> tuple[LevelState, ...]:

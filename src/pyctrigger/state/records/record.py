@@ -133,7 +133,8 @@ class Sha256:
 
     def digest(self, data: bytes | memoryview) -> bytes:
         """Returns the SHA-256."""
-        digest: bytes = self.new(len(data))(data).digest()
+        new = self._openssl or self.new(len(data))
+        digest: bytes = new(data).digest()
         return digest
 
 
