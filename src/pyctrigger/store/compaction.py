@@ -41,6 +41,8 @@ _SMALLEST, _STEP = 1 << 20, 8
 _WASTE = 0.25
 #: Bytes of index and use for each container.
 _AROUND = 44
+#: Bytes that each container may take more once its segment was copied: the hour of its use, and its part of the fanout.
+_GROWTH = 6
 #: Seconds between two tries to get the lock.
 _POLL = 0.01
 
@@ -151,6 +153,7 @@ class _Compaction:
     def run(self, size: int) -> None:
         """Sweep, and copy what should be copied. Raises OSError."""
         live = self._sweep_and_open()
+        size += _GROWTH * sum(place.segment.count for place in self._places)
         allowed = self._allow(live) if size > self._limits.size else None
         chosen = self._choose(allowed)
         self._others = [place.segment for age, place in enumerate(self._places) if age not in chosen]

@@ -219,6 +219,19 @@ def test_a_segment_that_is_too_large_for_its_bound_goes(place: Path) -> None:
     assert 96 <= compacted.removed < 100
 
 
+@pytest.mark.parametrize("counts", [(8,), (128,), (255, 255), (100, 200), (1,) * 9])
+def test_what_just_fits_still_fits_once_it_was_copied(place: Path, counts: tuple[int, ...]) -> None:
+    """A copy has the hours of use, which what it was made from may not have, and another fanout."""
+    for number, count in enumerate(counts):
+        fill_store(place, range(1000 * number, 1000 * number + count))
+    directory = os.open(place, os.O_RDONLY)
+    limit = measure(directory)
+    os.close(directory)
+    compacted = shrink(place, StoreLimits(limit, thorough=True))
+    assert compacted.has_room
+    assert compacted.size > 0.7 * limit
+
+
 def test_what_was_being_written_for_the_whole_store_goes(place: Path) -> None:
     """Its writer had the lock, which is ours now; what isn't a store's stays."""
     fill_store(place, range(8))
