@@ -58,7 +58,7 @@ def separate(runtime: str) -> None:
 
 
 def have_few_packages(place: Path, count: int) -> None:
-    """Let dpkg know only so many of this machine's packages, for a process that has mounts of its own, and its children.
+    """Let dpkg know only so many of this machine's packages, for a process with mounts of its own and its children.
 
     `place` is where their lists are then. Without dpkg nothing is done. Raises OSError.
     """
