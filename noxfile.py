@@ -138,7 +138,7 @@ def attacks(session: nox.Session) -> None:
 
 @nox.session(name="every-syscall")
 def every_syscall(session: nox.Session) -> None:
-    """Kill a transaction at each of its system calls, and let each fail: some hours; `-- --count 500 --seed 7` draws.
+    """Kill a transaction at each of its system calls, and let each fail: an hour; `-- --count 500 --seed 7` draws.
 
     Arguments go to tests/every_syscall.py: with `--log FILE` another call goes on where this one ended.
     """

@@ -3,7 +3,7 @@
 `python tests/every_syscall.py` kills the process that works on a transaction at its first, second, … last system call,
 and lets each fail with EIO, ENOSPC, EINTR and EMFILE where it can, in a fresh copy each. Then it does the same with a
 larger transaction, which has lanes: to their host, and to a lane. After each one plain run has to leave nothing torn,
-lost or left over, and exit code and line have to be true: see `support/syscalls.py`. All of them take hours:
+lost or left over, and exit code and line have to be true: see `support/syscalls.py`. All of them take an hour:
 `--count 500 --seed 7` draws so many of both together, and `--log FILE` goes on where it ended.
 
 `--stages work` takes a process that is forked after Python's start and our imports, `--stages start` only these, and

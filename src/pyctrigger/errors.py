@@ -49,6 +49,10 @@ class PyctriggerError(Exception):
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
+    def parts(self) -> list[PyctriggerError]:
+        """Returns what is wrong, one by one: each is a line for people, and an entry for programs."""
+        return [self]
+
     def __reduce__(self) -> tuple[Any, ...]:
         # By its fields: subclasses take other arguments than the message, and errors are pickled between processes.
         return copyreg.__newobj__, (type(self), self.message), self.__dict__  # type: ignore[attr-defined]
@@ -103,6 +107,11 @@ class ConfigurationError(PyctriggerError):
         super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
         self.path = path
         self.problems = tuple(problems)
+
+    def parts(self) -> list[PyctriggerError]:
+        found: list[PyctriggerError] = [type(self)(self.path, [problem]) for problem in self.problems]
+        found[-1].hint = self.hint
+        return found
 
 
 class InterpreterError(PyctriggerError):

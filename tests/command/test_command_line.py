@@ -73,6 +73,9 @@ def test_one_line_says_what_was_done(pyctrigger: Command, scope: list[Argument],
     third = pyctrigger.text("run", *scope)
     assert re.match(r"py\w+: nothing to do, 2 fresh, 1 skipped in \d+\.\d\d s\n\Z", third.out)
     assert third.err == ""
+    (site / "bad.py").write_text("x = [\n")
+    document = pyctrigger.json("run", *scope).document
+    assert document["hints"] == {"syntax": help_.rstrip().partition("syntax: ")[2]}
 
 
 def test_a_source_that_is_refused_can_be_excluded(pyctrigger: Command, scope: list[Argument], site: Path) -> None:

@@ -46,6 +46,8 @@ def test_run_is_recorded_with_what_it_was_called_with_and_did(
 
     (run,) = past(pyctrigger)
 
+    typed = f"  options: --python {newest.path} --site-dir {site} --optimize 0,1"
+    assert typed in pyctrigger.text("history", "last").out.splitlines()
     assert (run["number"], run["command"], run["event"], run["manager"]) == (1, "run", "upgrade", "rpm")
     assert run["options"] == {"pythons": [newest.path], "site_dirs": [str(site)], "optimize": [0, 1]}
     assert run["paths"] == [{"path": f"{site}/good"}, {"path": f"{site}/bad.py"}]

@@ -195,7 +195,7 @@ def test_large_numbers_are_readable() -> None:
 def test_more_words_say_why(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
     """`-v` names each file that was compiled, refreshed or removed, `-vv` for what reason."""
     scope: list[Argument] = ["--python", newest.path, "--site-dir", site]
-    names = ("gone", "mtime", "size", "same", "magic", "short", "fine")
+    names = ("gone", "mtime", "size", "same", "magic", "short", "cut", "fine")
     write_tree(site, {f"{name}.py": "x = 1\n" for name in names})
     pyctrigger.text("run", *scope)
     pyc = {name: next((site / "__pycache__").glob(f"{name}.*")) for name in names}
@@ -208,12 +208,14 @@ def test_more_words_say_why(pyctrigger: Command, site: Path, newest: Interpreter
     os.utime(site / "same.py", (7, 7))
     pyc["magic"].write_bytes(b"\x99\x99\r\n" + pyc["magic"].read_bytes()[4:])
     os.truncate(pyc["short"], 9)
+    os.truncate(pyc["cut"], pyc["cut"].stat().st_size - 3)
     (site / "new.py").write_text("")
     expected = {
         f"compiled {site}/mtime.py": "stale: its source has another mtime",
         f"compiled {site}/size.py": "stale: its source has another size",
         f"compiled {site}/magic.py": "foreign-magic: its magic number is another Python's",
         f"compiled {site}/short.py": "corrupt: it can't be loaded",
+        f"compiled {site}/cut.py": "corrupt or mismatched: its body isn't what its source compiles to",
         f"compiled {site}/new.py": "missing: no bytecode",
         f"refreshed {site}/same.py": "stale: only its source's mtime changed",
         f"removed {pyc['gone']}": "orphan: its source is gone",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 
-from ..errors import ConfigurationError, PyctriggerError, name_few
+from ..errors import PyctriggerError, name_few
 from ..outcome.observer import Observer
 from ..outcome.outcome import Failure, Link
 from ..outcome.report import FlavourReport, Report
@@ -132,12 +132,8 @@ class Printer(Observer):
 
     def show_error(self, error: PyctriggerError) -> None:
         """Print the error that ended a flavour's work, or all work."""
-        lines = [str(error)]
-        if isinstance(error, ConfigurationError):
-            lines = [f"{error.path}: {problem}" for problem in error.problems]
-            lines[-1] += f"; {error.hint}" if error.hint else ""
-        for line in lines:
-            self._print_line(self._errors, (("pyctrigger:", "error"), f" {shown(line)}"))
+        for part in error.parts():
+            self._print_line(self._errors, (("pyctrigger:", "error"), f" {shown(str(part))}"))
 
     def _show_text(self, report: Report) -> None:
         verb = find_verb(report.command)
@@ -159,11 +155,8 @@ class Printer(Observer):
             elif self._needs_summary(run):
                 for line in verb.summary(run):
                     self._print_line(self._output, line)
-        failures = [failure.kind for run in report.runs for failure in _listed_failures(run)]
-        if failures and not self._options.quiet and (self._options.verbose or not self._options.hook):
-            from .output.hints import hints
-
-            for line in hints(failures, report.command):
+        if not self._options.quiet and (self._options.verbose or not self._options.hook):
+            for line in _hint_lines(report.hints):
                 self._print_line(self._output, line)
 
     def _needs_summary(self, run: FlavourReport) -> bool:
@@ -223,6 +216,15 @@ def _failure_lines(failures: Sequence[Failure]) -> Iterator[Words]:
             yield _failure_line(failure)
         elif failure is alike[0]:
             yield _failure_line(failure._replace(path=f"{_name_few(alike)} (--json has all)"))
+
+
+def _hint_lines(hints: Mapping[str, str]) -> Iterator[Words]:
+    """Yields a line for each hint, such as `hint: syntax, encoding: tell the maintainers …`."""
+    alike: dict[str, list[str]] = {}
+    for kind, hint in hints.items():
+        alike.setdefault(hint, []).append(kind)
+    for hint, kinds in alike.items():
+        yield (("hint:", "strong"), f" {', '.join(kinds)}: {hint}")
 
 
 def _link_lines(links: Sequence[Link]) -> Iterator[str]:

@@ -149,6 +149,17 @@ class Report:
         codes = [error.exit_code for error in self.errors]
         return max([0, *codes, *(run.tally.exit_code for run in self.runs)])
 
+    @property
+    def hints(self) -> dict[str, str]:
+        """What to do about files that failed, by the kind of failure; for those that need root an error says it."""
+        failures = [each for run in self.runs for each in (*run.tally.failures, *run.tally.unexamined)]
+        kinds = dict.fromkeys(failure.kind for failure in failures if not failure.needs_root)
+        if not kinds:
+            return {}
+        from .hints import hint  # nobody pays for it whose files are fine
+
+        return {kind: told for kind in kinds if (told := hint(kind, self.command))}
+
     def add_notices(self, heard: Iterable[str]) -> None:
         """Add the notices that an observer heard, before the others and each once."""
         known = {*self.notices, *(notice for run in self.runs for notice in run.tally.notices)}
@@ -165,7 +176,8 @@ class Report:
             "exit_code": self.exit_code,
             "outcome": self.outcome,
             "dry_run": self.dry_run,
-            "errors": [error_fields(error) for error in self.errors],
+            "errors": [error_fields(each) for error in self.errors for each in error.parts()],
+            "hints": self.hints,
             "notices": [printable(notice) for notice in self.notices],
             "runs": [run.as_dict() for run in self.runs],
         }

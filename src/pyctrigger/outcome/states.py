@@ -73,12 +73,15 @@ _REMOVED = {
 
 def cause(verdicts: Iterable[Verdict]) -> str:
     """Returns why a source was compiled: `stale: its source has another size`."""
-    states = [STATES[_PROVEN.get(verdict, verdict)] for verdict in verdicts]
+    states = [_PROVEN.get(verdict) or STATES[verdict] for verdict in verdicts]
     return "; ".join(dict.fromkeys(f"{state.name}: {state.sentence}" for state in states))
 
 
-#: The verdict on unproven bytecode, after compiling the source gave different code.
-_PROVEN = {Verdict.SUSPECT: Verdict.MISMATCHED, Verdict.UNPROVEN: Verdict.OTHER_HASH}
+#: What unproven bytecode was, after compiling the source gave different code. It was not loaded, to tell which.
+_PROVEN = {
+    Verdict.SUSPECT: State("corrupt or mismatched", None, "its body isn't what its source compiles to"),
+    Verdict.UNPROVEN: STATES[Verdict.OTHER_HASH],
+}
 
 
 def word_for(verdict: Verdict) -> str:

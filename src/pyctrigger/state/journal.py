@@ -7,15 +7,19 @@ next run of any kind does its work. An entry that failed three times is parked: 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator
 
+from ..bounded import read_regular
 from ..typed import Any, NamedTuple
 from . import own_files
 from .quota import Quota
 
 _FORMAT = 1
+#: Bytes of a file.
+_LARGEST = 64 << 20
 #: Bytes of paths in an entry for a foreign root. With more paths than that the entry stands for the whole scope.
 MOST_FOREIGN_PATHS = 1 << 20
 #: Failed attempts after which an entry is parked.
@@ -84,7 +88,11 @@ class Journal:
         return entry
 
     def entries(self) -> Iterator[Entry]:
-        """Yields all entries, oldest first. An unreadable one is skipped, and kept."""
+        """Yields all entries, oldest first.
+
+        What can't be read now, or is another release's, is left out and stays. A damaged one says nothing of its work:
+        whoever tries to do it drops it, and says so.
+        """
         try:
             names = (
                 sorted(name for name in os.listdir(self._directory) if name.endswith(".json")) if self.is_kept else []
@@ -92,8 +100,10 @@ class Journal:
         except OSError:
             return  # no journal was ever written here
         for name in names:
-            with contextlib.suppress(KeyError, TypeError, ValueError, OverflowError):
-                yield _load_entry(name, own_files.read(os.path.join(self._directory, name)))
+            with contextlib.suppress(OSError):
+                entry = _load_entry(name, read_regular(os.path.join(self._directory, name), _LARGEST))
+                if entry is not None:
+                    yield entry
 
     def alike(self, options: dict[str, Any]) -> list[Entry]:
         """Returns the entries with these options: they differ in their paths alone."""
@@ -118,15 +128,21 @@ class Journal:
         own_files.write_durably(os.path.join(self._directory, entry.name), {"format": _FORMAT, **fields})
 
 
-def _load_entry(name: str, stored: Any) -> Entry:
-    if stored["format"] != _FORMAT:
-        raise ValueError("another format")
-    paths = stored["paths"]
-    return Entry(
-        name,
-        float(stored["since"]),
-        str(stored["event"]),
-        None if paths is None else tuple(os.fsdecode(bytes.fromhex(path)) for path in paths),
-        dict(stored["options"]),
-        int(stored["attempts"]),
-    )
+def _load_entry(name: str, data: bytes) -> Entry | None:
+    """Returns what a file says, or None if it is another release's."""
+    try:
+        stored = json.loads(data)
+        if stored["format"] != _FORMAT:
+            return None
+        paths = stored["paths"]
+        return Entry(
+            name,
+            float(stored["since"]),
+            str(stored["event"]),
+            None if paths is None else tuple(os.fsdecode(bytes.fromhex(path)) for path in paths),
+            dict(stored["options"]),
+            int(stored["attempts"]),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        written = name.partition("-")[0]
+        return Entry(name, int(written) / 1e9 if written.isdecimal() else 0.0, "unknown", None, {})

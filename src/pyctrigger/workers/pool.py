@@ -357,7 +357,7 @@ class Pool:
         elif job.is_retry:
             self._remove_worker(worker)
             if reply.kind == "memory":
-                return _lost_to_memory(reply.name, worker.limits)
+                return _lost_to_memory(worker.limits)
         self._count_time(spent)
         return reply
 
@@ -395,7 +395,7 @@ class Pool:
             message = f"more than {limits.file_timeout:g} s of CPU time"
             yield culprit, self._unless_slow(Lost("timeout", message, limit))
         elif culprit.is_retry and worker.ran_out_of_memory(returncode):
-            yield culprit, _lost_to_memory(MemoryError.__name__, limits)
+            yield culprit, _lost_to_memory(limits)
         elif culprit.is_retry:
             yield culprit, Lost("crash", f"the compiler ended: {describe_death(returncode)}")
         else:
@@ -420,9 +420,11 @@ class Pool:
         worker.reap()
 
 
-def _lost_to_memory(message: str, limits: Limits) -> Lost:
+def _lost_to_memory(limits: Limits) -> Lost:
     """Returns the answer for a source that took too much memory alone in a new worker."""
-    return Lost("memory", message, limits.memory if is_memory_ours(limits) else 0)
+    if is_memory_ours(limits):
+        return Lost("memory", f"needs more than {limits.memory / (1 << 20):g} MiB", limits.memory)
+    return Lost("memory", "this machine, or a limit that we were started with, has too little for it", 0)
 
 
 def _require_possible(worker: Worker, reply: Failed | Setup) -> None:

@@ -300,13 +300,16 @@ DAMAGE: list[bytes] = [
 ]
 
 
-def test_damaged_entry_is_left_alone(machine: Machine, scope: list[Argument], site: Path, state: State) -> None:
-    """It stops neither a run, nor status, nor other entries."""
+def test_damaged_entry_is_dropped_with_a_word(
+    machine: Machine, scope: list[Argument], site: Path, state: State
+) -> None:
+    """It stops neither a run, nor status, nor other entries. What is no file, or another release's, stays."""
     machine.command.text("run", *scope, site / "one")
     for number, damage in enumerate(DAMAGE):
         (state.journal / f"{number:020d}-1-00000000.json").write_bytes(damage)
     (state.journal / "99999999999999999999-1-00000000.json").mkdir()
-    before = sorted(os.listdir(state.journal))
+    status = machine.command.json("status", *scope)
+    assert (status.code, status.run["status"]["pending"]) == (0, len(DAMAGE) - 1)
     (state.journal / "00000000000000000000-1-00000000.json.17.tmp").write_bytes(b"{")
     Journal(str(state.directory)).write("install", (f"{site}/two",), entry_options(site))  # and sweeps the last one
 
@@ -314,7 +317,11 @@ def test_damaged_entry_is_left_alone(machine: Machine, scope: list[Argument], si
 
     assert (outcome.code, outcome.counts["compiled"]) == (0, 1)
     assert compiled(site) == {"one", "two"}
-    assert sorted(os.listdir(state.journal)) == before
+    dropped = [line for line in outcome.err.splitlines() if line.startswith("an entry of the journal was dropped: it")]
+    assert ["an entry of the journal was dropped: it can't be read (KeyError); try pyctrigger repair"] == dropped
+    newer = DAMAGE.index(b'{"format": 2}')
+    left = [f"{newer:020d}-1-00000000.json", "99999999999999999999-1-00000000.json"]
+    assert sorted(os.listdir(state.journal)) == left
     status = machine.command.json("status", *scope)
     assert (status.code, status.run["status"]["pending"]) == (0, 0)
 

@@ -194,7 +194,7 @@ def test_all_of_them_in_one_run_are_told_apart(
     assert 1 == first.code
     assert [
         f"{site}/package0/slow.py: timeout: more than 1 s of CPU time",
-        f"{site}/package1/big.py: memory: MemoryError",
+        f"{site}/package1/big.py: memory: needs more than 256 MiB",
         f"{site}/package2/syntax.py: syntax: line 1, SyntaxError",
     ] == sorted(first.err.splitlines())
     assert f"{newest.flavour}: 30 compiled, 0 removed, 3 failed in " in first.out

@@ -172,7 +172,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
                 "compiled S/a.py: missing",
                 "FLAVOUR: done {'compiled': 1}",
                 "note FLAVOUR: T/cache is world-writable: anybody can change what is imported from it",
-                "; chmod o-w it",
+                "; chmod o-w T/cache",
                 "done 0",
             ],
         ),

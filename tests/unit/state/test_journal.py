@@ -130,7 +130,6 @@ def test_without_a_directory_there_are_no_entries(
 GOOD = {"format": 1, "since": 1.0, "event": "x", "paths": ["2f61"], "options": {}, "attempts": 0}
 #: Another value of one field.
 DAMAGED: list[dict[str, Any]] = [
-    {"format": 2},
     {"since": "x"},
     {"since": None},
     {"paths": ["zz"]},
@@ -143,21 +142,34 @@ DAMAGED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("change", DAMAGED)
-def test_an_entry_that_cannot_be_read_is_left_out_and_stays(
-    tmp_path: Path, journal: Journal, change: dict[str, Any]
-) -> None:
-    """The others are read."""
-    kept = journal.write("kept", None, {})
+def test_a_damaged_entry_says_nothing_of_its_work(tmp_path: Path, journal: Journal, change: dict[str, Any]) -> None:
+    """But that there was some, and when, by its name; the others are read."""
+    kept = journal.write("kept", None, {"a": 1})
     damaged = tmp_path / "journal/0.json"
     damaged.write_text(json.dumps({**GOOD, **change}))
-    (tmp_path / "journal/1.json").write_text("{")
+    (tmp_path / "journal/1500000000-7-ab.json").write_text("{")
     (tmp_path / "journal/2.txt").write_text(json.dumps(GOOD))
-    assert ([kept], True) == (list(journal.entries()), damaged.exists())
+    first, second = Entry("0.json", 0.0, "unknown", None, {}), Entry("1500000000-7-ab.json", 1.5, "unknown", None, {})
+    assert [first, kept, second] == sorted(journal.entries(), key=lambda entry: entry.name)
+    assert [] == journal.alike({"b": 1})
     for field in GOOD:
         damaged.write_text(json.dumps({name: value for name, value in GOOD.items() if name != field}))
-        assert [kept] == list(journal.entries())
+        assert first in list(journal.entries())
     damaged.write_text(json.dumps(GOOD))
-    assert [Entry("0.json", 1.0, "x", ("/a",), {}, 0), kept] == list(journal.entries())
+    assert Entry("0.json", 1.0, "x", ("/a",), {}, 0) in list(journal.entries())
+    for entry in journal.entries():
+        journal.done(entry)
+    assert ["2.txt"] == os.listdir(tmp_path / "journal")
+
+
+def test_what_is_another_releases_or_no_file_is_left_out_and_stays(tmp_path: Path, journal: Journal) -> None:
+    """Nobody knows what it would mean."""
+    kept = journal.write("kept", None, {})
+    (tmp_path / "journal/0.json").write_text(json.dumps({**GOOD, "format": 2}))
+    (tmp_path / "journal/1.json").mkdir()
+    (tmp_path / "journal/2.json").symlink_to("nowhere")
+    assert [kept] == list(journal.entries())
+    assert 4 == len(os.listdir(tmp_path / "journal"))
 
 
 @pytest.mark.parametrize(("size", "is_kept"), [(1 << 20, True), ((1 << 20) + 1, False)])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
+from typing import Any
 
 from ...inspect.past import HistoryReport, read_history
 from ...outcome.observer import Observer
-from ...run.scope.settings import BOOLEAN, TEXTS, Setting, whole_number
+from ...run.scope.settings import BOOLEAN, SETTINGS, TEXTS, Setting, whole_number
 from ...state.history import PastFlavour, PastRun, elapsed
 from ..output.table import Piece, Table
 from ..output.text import counted, moment, seconds, shown
@@ -57,7 +59,7 @@ def _run_lines(run: PastRun) -> Iterator[str]:
         "and didn't finish" if run.ended is None else f"took {seconds(elapsed(run.began, run.ended))}"
     )
     yield f"  process {run.pid}, event {shown(run.event)}, manager {shown(run.manager or 'none')}"
-    options = ", ".join(f"{name} = {value!r}" for name, value in run.options.items())
+    options = " ".join(word for name, value in run.options.items() for word in _words(name, value))
     yield f"  options: {shown(options) if options else 'none'}"
     if run.paths is None:
         yield "  paths: the whole scope"
@@ -72,6 +74,20 @@ def _run_lines(run: PastRun) -> Iterator[str]:
         yield f"  error {code}: {shown(message)}"
     if run.ended is not None:
         yield f"  exit code {run.exit_code}{', 0 for the package manager' if run.hook and run.exit_code else ''}"
+
+
+def _words(name: str, value: Any) -> Iterator[str]:
+    """Yields an option as it is typed. What no option of today has is shown as it was recorded."""
+    setting = next((each for each in SETTINGS if each.name == name), None)
+    if setting is None:
+        yield f"{name}={value!r}"
+    elif value is True:
+        yield setting.names[0]
+    elif isinstance(value, list) and not setting.kind.is_list:
+        yield from (setting.names[0], ",".join(map(str, value)))
+    else:
+        for each in value if isinstance(value, list) else [value]:
+            yield from (setting.names[0], quote(str(each)))
 
 
 def _flavour_lines(each: PastFlavour) -> Iterator[str]:

@@ -107,7 +107,8 @@ class Gatekeeper:
         except OSError as error:
             reason = f"it can't be examined ({error.strerror})"
         if reason is None and tree.exposed:
-            reason = f"everybody may write {tree.exposed} on the way to it, without a sticky bit; chmod o-w that"
+            exposed = tree.exposed
+            reason = f"everybody may write {exposed} on the way to it, without a sticky bit; chmod o-w {exposed}"
         if reason is None:
             status = os.fstat(directory)
             if self._wanted.reports_shared and status.st_uid == 0 and status.st_mode & stat.S_IWGRP:

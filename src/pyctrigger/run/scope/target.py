@@ -183,6 +183,7 @@ def _library(interpreter: Interpreter, request: Request, bounds: Bounds) -> list
         bounds = bounds._replace(prefixes=(interpreter.environment,))
     inside = ", ".join(bounds.prefixes) or root
     found = standard_library(interpreter, bounds)
+    # A hook's line is the same for every root and environment, also for those without a library of their own.
     if inside is not None and not found and not request.running.hook:
         elsewhere = next(filter(os.path.isdir, own_directories(interpreter).library), None)
         raise NoLibraryError([inside], [interpreter.flavour], [] if elsewhere is None else [elsewhere])
@@ -241,7 +242,7 @@ def _check_pycache_prefix(target: Target, request: Request, prefix: str) -> list
     except OSError:
         return []
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-        return [f"{prefix} is world-writable: anybody can change what is imported from it; chmod o-w it"]
+        return [f"{prefix} is world-writable: anybody can change what is imported from it; chmod o-w {prefix}"]
     return []
 
 

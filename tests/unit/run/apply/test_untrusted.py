@@ -186,7 +186,7 @@ def test_a_way_that_everybody_may_change(top: Path) -> None:
     with Layout(Tree.open(f"{top}/open/site")) as layout:
         assert not keeper.permits(layout, "p")
         on_way = layout.sources.exposed
-    why = f"everybody may write {on_way} on the way to it, without a sticky bit; chmod o-w that, {PERMITTED}"
+    why = f"everybody may write {on_way} on the way to it, without a sticky bit; chmod o-w {on_way}, {PERMITTED}"
     assert [Failure(f"{top}/open/site/p", "refused", why)] == tally.failures
 
 

@@ -380,7 +380,7 @@ def test_a_pycache_prefix(tmp_path: Path) -> None:
     assert ([], True) == (check_target(target_of("3.8"), hook), prefix.is_dir())
     for mode, is_told in ((0o777, True), (0o1777, False), (0o775, False)):
         prefix.chmod(mode)
-        told = "{} is world-writable: anybody can change what is imported from it; chmod o-w it"
+        told = "{0} is world-writable: anybody can change what is imported from it; chmod o-w {0}"
         assert [told.format(prefix)] * is_told == check_target(target_of("3.8"), request)
         assert [told.format("/new/prefix")] * is_told == check_target(target_of("3.8"), in_root)
 
