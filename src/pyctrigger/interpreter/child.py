@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -55,13 +56,19 @@ for fresh in (lambda: _signal.pthread_sigmask(_signal.SIG_SETMASK, ()), posix.se
     except OSError:
         pass
 """
-#: The program is read from descriptors: an account with fewer rights may not be able to open our files.
+#: The program is read from descriptors: an account with fewer rights may not be able to open our files. Each file may
+#: have its bytecode with it, `SOURCE/PYC`, which spares 3 to 5 ms of compiling it.
 BOOTSTRAP = f"""\
 {FRESH_START}
-import sys
+import marshal, sys
+from importlib._bootstrap_external import MAGIC_NUMBER
 sys.path[:] = [path for path in sys.path if path]
-for descriptor in sys.argv[1].split(","):
-    exec(compile(open(int(descriptor), 'rb').read(), '<pyctrigger>', 'exec'))
+for file in sys.argv[1].split(","):
+    source, _, pyc = file.partition("/")
+    found = open(int(pyc), 'rb').read() if pyc else b''
+    is_usable = found[:4] == MAGIC_NUMBER
+    found = found[16:] if is_usable else open(int(source), 'rb').read()
+    exec(marshal.loads(found) if is_usable else compile(found, '<pyctrigger>', 'exec'))
 """
 #: The files below `remote/` that make up each program, in order.
 PROGRAMS = {
@@ -82,14 +89,17 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
     keep: Sequence[int] = (),
     seeded: bool = False,
     memory: int | None = None,
+    tag: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start one of our programs in `executable`, with pipes for its three streams.
 
     `keep` are descriptors that the child inherits; with `seeded` its hash seed is fixed. `memory` makes it a worker: it
     is the limit of its address space in bytes, 0 for none, which is set with all others before anything is sent to it.
-    For another account's interpreter limits are set before it starts. Raises InterpreterError if it can't be started.
+    For another account's interpreter limits are set before it starts. With its cache `tag` it may be given bytecode of
+    our program. Raises InterpreterError if it can't be started.
     """
-    sources: list[int] = []
+    files: list[int] = []
+    opened: list[str] = []
     # Another account's interpreter could signal or trace a thread that already has that account.
     is_watched = rights.root is not None or rights.is_foreign
 
@@ -97,14 +107,14 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
         account = rights.account if is_watched else left
         flags = _SEEDED_FLAGS if seeded else _FLAGS
         child = subprocess.Popen(
-            [executable, *flags, "-c", BOOTSTRAP, ",".join(map(str, sources)), *arguments],
+            [executable, *flags, "-c", BOOTSTRAP, ",".join(opened), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
             cwd=None if rights.root else "/",
             env={**_ENVIRONMENT, **_SEED} if seeded else _ENVIRONMENT,
-            pass_fds=(*sources, *keep),
+            pass_fds=(*files, *keep),
             preexec_fn=_prepare_child(rights, account, memory) if is_watched or account else None,  # noqa: PLW1509 - no other thread holds a lock
         )
         if memory is not None:
@@ -112,7 +122,13 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
         return child
 
     try:
-        sources += map(open_file, PROGRAMS[program])  # by us: the account may not be able to open our files
+        for name in PROGRAMS[program]:  # by us: the account may not be able to open our files
+            own = [open_file(name)]
+            files += own
+            if tag is not None and not seeded and (pyc := _open_pyc(name, tag)) is not None:
+                own.append(pyc)
+                files.append(pyc)
+            opened.append("/".join(map(str, own)))
         is_script = _is_script((rights.root or "") + executable)
         return confined(popen, None if is_watched else rights.account, is_script=is_script)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -123,8 +139,8 @@ def start(  # noqa: PLR0913 - each one is a fact about the child, and most have 
         hint = ShortageError.usual_hint if is_short else rights.hint
         raise InterpreterError(f"{executable} can't be started{rights.suffix}: {reason}", hint=hint) from error
     finally:
-        for source in sources:
-            os.close(source)
+        for file in files:
+            os.close(file)
 
 
 def start_own(
@@ -160,6 +176,28 @@ serve(*settings)
 def open_file(name: str) -> int:
     """Open one file of a program. Returns its descriptor. Raises OSError."""
     return os.open(os.path.join(os.path.dirname(__file__), "remote", name + ".py"), os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _open_pyc(name: str, tag: str) -> int | None:
+    """Open the bytecode of a file of a program, if there is some for this cache tag, of the file as it is.
+
+    It lies beside the file where our own Python is such a target.
+    """
+    source = os.path.join(os.path.dirname(__file__), "remote", name + ".py")
+    pyc = os.path.join(os.path.dirname(source), "__pycache__", f"{os.path.basename(name)}.{tag}.pyc")
+    try:
+        status = os.stat(source)
+        descriptor = os.open(pyc, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    made_from = struct.pack("<III", 0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)  # PEP 552
+    try:
+        if os.fstat(descriptor).st_uid == status.st_uid and os.pread(descriptor, 12, 4) == made_from:
+            return descriptor
+    except OSError:
+        pass
+    os.close(descriptor)
+    return None
 
 
 def _is_script(executable: str) -> bool:

@@ -111,6 +111,7 @@ class Worker:
                 keep=[lifeline],
                 seeded=warms_up,
                 memory=limits.memory,
+                tag=interpreter.cache_tag,
             )
         except BaseException:
             os.close(self._lifeline)

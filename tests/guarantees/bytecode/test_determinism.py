@@ -12,6 +12,7 @@ import pytest
 import corpus
 from bytes_of_workers import bodies, differing, write_pairs
 from packages import sources_below
+from pyctrigger.interpreter import child
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,13 +65,13 @@ def test_bytes_are_those_of_a_process_that_has_done_nothing_else(
     if interpreter.version < (3, 11) or interpreter.implementation != "cpython":
         return
     sources = [*write_pairs(os.fsencode(tmp_path)), *real_sources, *copies_of_what_it_imports(interpreter, tmp_path)]
-    child = subprocess.run(
+    fresh = subprocess.run(
         [interpreter.path, "-I", "-S", "-B", "-W", "ignore", "-c", _FRESH],
         input=b"\0".join(sources),
         stdout=subprocess.PIPE,
         check=True,
     )
-    expected = dict(zip(sources, child.stdout.decode().split()))
+    expected = dict(zip(sources, fresh.stdout.decode().split()))
 
     assert expected == bodies(interpreter.path, sources, workers=2)
 
@@ -78,8 +79,8 @@ def test_bytes_are_those_of_a_process_that_has_done_nothing_else(
 def copies_of_what_it_imports(interpreter: Interpreter, directory: Path) -> list[bytes]:
     """The sources that a process with py_compile has loaded, and which we may write nothing beside."""
     told = "import py_compile, sys; print(*(getattr(each, '__file__', '') for each in sys.modules.values()), sep='\\n')"
-    child = subprocess.run([interpreter.path, "-I", "-S", "-c", told], capture_output=True, text=True, check=True)
-    found = [path for path in child.stdout.split("\n") if path.endswith(".py")]
+    importer = subprocess.run([interpreter.path, "-I", "-S", "-c", told], capture_output=True, text=True, check=True)
+    found = [path for path in importer.stdout.split("\n") if path.endswith(".py")]
     assert len(found) > 10
     return [os.fsencode(shutil.copy(path, directory / f"imported{number}.py")) for number, path in enumerate(found)]
 
@@ -97,6 +98,34 @@ def test_what_starting_a_worker_leaves_behind_does_not_show(interpreter: Interpr
     alone = bodies(interpreter.path, [late], workers=1)
 
     assert alone[late] == bodies(interpreter.path, [*many, late], workers=1)[late]
+
+
+def test_bytecode_of_the_worker_itself_does_not_show(
+    interpreter: Interpreter, real_sources: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts a third faster with it, as it does where our own Python is the target."""
+    sources = [*write_pairs(os.fsencode(tmp_path)), *real_sources[::2]]
+    expected = bodies(interpreter.path, sources, workers=1)
+    remote = shutil.copytree(os.path.join(os.path.dirname(child.__file__), "remote"), tmp_path / "remote")
+    shutil.rmtree(remote / "__pycache__", ignore_errors=True)
+    names = [str(path) for path in remote.glob("*.py")]
+    subprocess.run([interpreter.path, "-I", "-m", "py_compile", *names], check=True)
+    monkeypatch.setattr(child, "__file__", str(tmp_path / "child.py"))
+    opened: list[int | None] = []
+    open_pyc = child._open_pyc
+
+    def spy(name: str, tag: str) -> int | None:
+        opened.append(open_pyc(name, tag))
+        return opened[-1]
+
+    monkeypatch.setattr(child, "_open_pyc", spy)
+
+    found = bodies(interpreter.path, sources, workers=1)
+
+    assert expected == found
+    assert None not in opened
+    is_seeded = interpreter.implementation == "cpython" and interpreter.version < (3, 11)
+    assert is_seeded == (not opened)
 
 
 def test_what_compiling_leaves_behind_does_not_show(interpreter: Interpreter, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 import pyctrigger
 from conftest import absent
+from interpreters import tag_of
 from processes import wait_until
 from pyctrigger.errors import InterpreterError
 from pyctrigger.interpreter import child as module
@@ -29,8 +30,10 @@ from scratch_root import ScratchRoot
 from unit.interpreter.made_up import open_way_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from interpreters import Interpreter
 
 _TELLS = """
 import json, os, signal, sys
@@ -266,6 +269,67 @@ def test_a_shortage_isnt_the_interpreters() -> None:
         caught.value.message,
         caught.value.hint,
     )
+
+
+#: What is done to bytecode that says PYC, of a source that says SRC; what says it in the end, and its descriptors.
+BYTECODE: dict[str, tuple[Callable[[Path, Path], object], str, int]] = {
+    "as it was made": (lambda source, pyc: None, "PYC", 2),
+    "another mtime": (lambda source, pyc: os.utime(source, (7, 7)), "SRC", 1),
+    "another size": (lambda source, pyc: source.write_text("print('SRC, now')\n"), "SRC, now", 1),
+    "by hash": (lambda source, pyc: pyc.write_bytes(b"%.4b\1%b" % (pyc.read_bytes(), pyc.read_bytes()[5:])), "SRC", 1),
+    "another magic number": (lambda source, pyc: pyc.write_bytes(b"\0\0\r\n" + pyc.read_bytes()[4:]), "SRC", 2),
+    "empty": (lambda source, pyc: pyc.write_bytes(b""), "SRC", 1),
+    "none": (lambda source, pyc: pyc.unlink(), "SRC", 1),
+    "a link": (lambda source, pyc: pyc.symlink_to(pyc.rename(pyc.with_name("elsewhere"))), "SRC", 1),
+    "a FIFO": (lambda source, pyc: os.mkfifo(pyc.rename(f"{pyc}~").with_name(pyc.name)), "SRC", 1),
+    "a directory": (lambda source, pyc: os.mkdir(pyc.rename(f"{pyc}~").with_name(pyc.name)), "SRC", 1),
+}
+
+
+@pytest.mark.parametrize("case", BYTECODE)
+def test_bytecode_of_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newest: Interpreter, case: str) -> None:
+    """It is taken if it is of the file as it is, and the target decides whether it can run it."""
+    change, expected, descriptors = BYTECODE[case]
+    source, tag = tmp_path / "says.py", tag_of(newest)
+    pyc = tmp_path / f"__pycache__/says.{tag}.pyc"
+    source.write_text("print('PYC')\n")
+    os.utime(source, (10**9, 10**9))
+    subprocess.run([newest.path, "-I", "-m", "py_compile", str(source)], check=True)
+    source.write_text("print('SRC')\n")
+    os.utime(source, (10**9, 10**9))
+    change(source, pyc)
+    monkeypatch.setitem(module.PROGRAMS, "says", (str(source.with_suffix("")),))
+    given: list[str] = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, line: list[str], **options: Any) -> None:
+            given.append(line[-1])
+            super().__init__(line, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    before = len(os.listdir("/proc/self/fd"))
+    with start(newest.path, "says", tag=tag) as child:
+        said, stderr = child.communicate(timeout=60)
+    assert (f"{expected}\n".encode(), b"") == (said, stderr)
+    assert ([descriptors], before) == ([len(each.split("/")) for each in given], len(os.listdir("/proc/self/fd")))
+    asked: list[dict[str, Any]] = [{}, {"tag": "another-1"}, {"tag": tag, "seeded": True}]
+    for options in asked:
+        given.clear()
+        with start(newest.path, "says", **options) as child:
+            child.communicate(timeout=60)
+        assert "/" not in given[0]
+
+
+def test_somebody_elses_bytecode_of_a_program_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newest: Interpreter, as_root: None
+) -> None:
+    """Whoever owns the source can write it anyway; nobody else can."""
+    del as_root
+    source, tag = tmp_path / "says.py", tag_of(newest)
+    source.write_text("print('SRC')\n")
+    subprocess.run([newest.path, "-I", "-m", "py_compile", str(source)], check=True)
+    os.chown(tmp_path / f"__pycache__/says.{tag}.pyc", 1234, -1)
+    assert module._open_pyc(str(source.with_suffix("")), tag) is None
 
 
 def test_files_of_all_programs_are_there() -> None:
