@@ -34,7 +34,7 @@ from .workers import Workers
 Call = tuple[str, int, tuple[Any, ...], dict[str, Any]]
 
 #: Seconds, and sources, after which the host hears what was done.
-_MOST_SECONDS, _MOST_DONE = 0.1, 128
+_MOST_SECONDS, _MOST_DONE = 0.1, 512
 #: What shows, where the system has it, that the host will send no more, even if not all is read.
 _HUNG_UP = getattr(select, "POLLRDHUP", 0)
 

@@ -27,6 +27,11 @@ _FIND = (
 _FIRSTS = "select first from blocks where directory = ? order by first"
 _READ = "select names, records, origins from blocks where directory = ? and first = ?"
 _REMOVE = "delete from blocks where directory = ? and first = ?"
+#: The first block of a directory that has none: one query instead of two, for nearly all there are in a first run.
+_INSERT_FIRST = (
+    "insert into blocks (directory, first, names, records, origins) select ?1, x'', ?2, ?3, ?4"
+    " where not exists (select 1 from blocks where directory = ?1)"
+)
 _INSERT = "insert or replace into blocks (directory, first, names, records, origins) values (?, ?, ?, ?, ?)"
 #: Whether there are records of release 0.1: it is rare, and then takes a module more.
 _EARLIER = "select 1 from sqlite_master where type = 'table' and name = 'pycs'"
@@ -143,12 +148,12 @@ class PycRecords:
             self._write_directory(database, os.fsencode(name), name)
 
     def _write_directory(self, database: Any, directory: bytes, name: str) -> None:
+        block = _joined(self._unsaved[name])
+        if block is not None and database.execute(_INSERT_FIRST, (directory, *block)).rowcount == 1:
+            return
         from bisect import bisect  # a hook with nothing to do writes nothing
 
         firsts = [first for (first,) in database.execute(_FIRSTS, (directory,)) if isinstance(first, bytes)]
-        if not firsts and (block := _joined(self._unsaved[name])) is not None:
-            database.execute(_INSERT, (directory, b"", *block))
-            return
         changed: dict[bytes, Changes] = {}
         for pyc, record in self._changes(name).items():
             first = firsts[max(0, bisect(firsts, os.fsencode(pyc)) - 1)] if firsts else b""
