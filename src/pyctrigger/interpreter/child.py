@@ -11,11 +11,11 @@ import contextlib
 import errno
 import os
 import signal
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
+from ..bounded import regular_status
 from ..errors import InterpreterError, ShortageError
 from ..typed import Any
 from .confinement import confined
@@ -57,18 +57,26 @@ for fresh in (lambda: _signal.pthread_sigmask(_signal.SIG_SETMASK, ()), posix.se
         pass
 """
 #: The program is read from descriptors: an account with fewer rights may not be able to open our files. Each file may
-#: have its bytecode with it, `SOURCE/PYC`, which spares 3 to 5 ms of compiling it.
+#: have its bytecode with it, `SOURCE/PYC`, which spares 3 to 5 ms of compiling it; it is judged as an import does
+#: (PEP 552), but for hashes, which are always compared.
 BOOTSTRAP = f"""\
 {FRESH_START}
-import marshal, sys
-from importlib._bootstrap_external import MAGIC_NUMBER
+import sys
 sys.path[:] = [path for path in sys.path if path]
+def _own_code(source, pyc=None):
+    status, text = posix.stat(source), open(source, 'rb').read()
+    if pyc is not None:
+        import _imp, marshal
+        from importlib._bootstrap_external import MAGIC_NUMBER
+        found = open(pyc, 'rb').read()
+        proof = b''.join((number & 0xFFFFFFFF).to_bytes(4, 'little') for number in (int(status.st_mtime), len(text)))
+        if found[4:5] in (b'\\1', b'\\3'):
+            proof = _imp.source_hash(int.from_bytes(MAGIC_NUMBER, 'little'), text)
+        if found[:4] == MAGIC_NUMBER and found[8:16] == proof:
+            return marshal.loads(found[16:])
+    return compile(text, '<pyctrigger>', 'exec')
 for file in sys.argv[1].split(","):
-    source, _, pyc = file.partition("/")
-    found = open(int(pyc), 'rb').read() if pyc else b''
-    is_usable = found[:4] == MAGIC_NUMBER
-    found = found[16:] if is_usable else open(int(source), 'rb').read()
-    exec(marshal.loads(found) if is_usable else compile(found, '<pyctrigger>', 'exec'))
+    exec(_own_code(*map(int, file.split("/"))))
 """
 #: The files below `remote/` that make up each program, in order.
 PROGRAMS = {
@@ -179,10 +187,7 @@ def open_file(name: str) -> int:
 
 
 def _open_pyc(name: str, tag: str) -> int | None:
-    """Open the bytecode of a file of a program, if there is some for this cache tag, of the file as it is.
-
-    It lies beside the file where our own Python is such a target.
-    """
+    """Open the bytecode of a file of a program for this cache tag: where our own Python is one, there is some."""
     source = os.path.join(os.path.dirname(__file__), "remote", name + ".py")
     pyc = os.path.join(os.path.dirname(source), "__pycache__", f"{os.path.basename(name)}.{tag}.pyc")
     try:
@@ -190,12 +195,9 @@ def _open_pyc(name: str, tag: str) -> int | None:
         descriptor = os.open(pyc, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    made_from = struct.pack("<III", 0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)  # PEP 552
-    try:
-        if os.fstat(descriptor).st_uid == status.st_uid and os.pread(descriptor, 12, 4) == made_from:
+    with contextlib.suppress(OSError):
+        if regular_status(descriptor).st_uid == status.st_uid:
             return descriptor
-    except OSError:
-        pass
     os.close(descriptor)
     return None
 

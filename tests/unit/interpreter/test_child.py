@@ -271,14 +271,35 @@ def test_a_shortage_isnt_the_interpreters() -> None:
     )
 
 
+#: Also with the hash of a source that says SRC, for whoever compares hashes, and for nobody.
+MAKE = """
+import importlib.util, marshal, py_compile, sys
+source, pyc = sys.argv[1:]
+py_compile.compile(source)
+code, proof = compile("print('PYC')", "", "exec"), importlib.util.source_hash(b"print('SRC')\\n")
+for flags in 1, 3:
+    with open(f"{pyc[:-4]}.{flags}", "wb") as file:
+        file.write(importlib.util.MAGIC_NUMBER + bytes([flags, 0, 0, 0]) + proof + marshal.dumps(code))
+"""
+
+
+def _with(pyc: Path, begin: int, other: bytes) -> bytes:
+    """Its bytes, but for these from there on."""
+    data = pyc.read_bytes()
+    return data[:begin] + other + data[begin + len(other) :]
+
+
 #: What is done to bytecode that says PYC, of a source that says SRC; what says it in the end, and its descriptors.
 BYTECODE: dict[str, tuple[Callable[[Path, Path], object], str, int]] = {
     "as it was made": (lambda source, pyc: None, "PYC", 2),
-    "another mtime": (lambda source, pyc: os.utime(source, (7, 7)), "SRC", 1),
-    "another size": (lambda source, pyc: source.write_text("print('SRC, now')\n"), "SRC, now", 1),
-    "by hash": (lambda source, pyc: pyc.write_bytes(b"%.4b\1%b" % (pyc.read_bytes(), pyc.read_bytes()[5:])), "SRC", 1),
-    "another magic number": (lambda source, pyc: pyc.write_bytes(b"\0\0\r\n" + pyc.read_bytes()[4:]), "SRC", 2),
-    "empty": (lambda source, pyc: pyc.write_bytes(b""), "SRC", 1),
+    "another mtime": (lambda source, pyc: os.utime(source, (7, 7)), "SRC", 2),
+    "another size": (lambda source, pyc: source.write_text("print('SRC, now')\n"), "SRC, now", 2),
+    "by hash": (lambda source, pyc: pyc.write_bytes(pyc.with_suffix(".1").read_bytes()), "PYC", 2),
+    "by unchecked hash": (lambda source, pyc: pyc.write_bytes(pyc.with_suffix(".3").read_bytes()), "PYC", 2),
+    "another hash": (lambda source, pyc: pyc.write_bytes(_with(pyc, 4, b"\1")), "SRC", 2),
+    "another unchecked hash": (lambda source, pyc: pyc.write_bytes(_with(pyc, 4, b"\3")), "SRC", 2),
+    "another magic number": (lambda source, pyc: pyc.write_bytes(_with(pyc, 0, b"\0\0")), "SRC", 2),
+    "empty": (lambda source, pyc: pyc.write_bytes(b""), "SRC", 2),
     "none": (lambda source, pyc: pyc.unlink(), "SRC", 1),
     "a link": (lambda source, pyc: pyc.symlink_to(pyc.rename(pyc.with_name("elsewhere"))), "SRC", 1),
     "a FIFO": (lambda source, pyc: os.mkfifo(pyc.rename(f"{pyc}~").with_name(pyc.name)), "SRC", 1),
@@ -294,7 +315,7 @@ def test_bytecode_of_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     pyc = tmp_path / f"__pycache__/says.{tag}.pyc"
     source.write_text("print('PYC')\n")
     os.utime(source, (10**9, 10**9))
-    subprocess.run([newest.path, "-I", "-m", "py_compile", str(source)], check=True)
+    subprocess.run([newest.path, "-I", "-c", MAKE, str(source), str(pyc)], check=True)
     source.write_text("print('SRC')\n")
     os.utime(source, (10**9, 10**9))
     change(source, pyc)
