@@ -25,7 +25,7 @@ def main():
     """Run pyctrigger; its exit code. An interpreter that doesn't fit hands over to the next one."""
     number = 0
     launched = False
-    if len(sys.argv) > 1 and sys.argv[1].startswith("--host="):  # the launcher's own: the how manyth this one is
+    if len(sys.argv) > 1 and sys.argv[1].startswith("--host="):  # the launcher's own: which one in its list this is
         number = int(sys.argv.pop(1)[len("--host=") :])
         launched = True
     reason = unfit()

@@ -85,7 +85,11 @@ def stage_hooks(checkout: Path, platform: Platform, root: Path) -> None:
 
 
 def _put_copyright(checkout: Path, root: Path, package: str) -> None:
-    put(root / f"usr/share/doc/{package}/copyright", (checkout / "ports/debian/copyright").read_bytes())
+    text = (checkout / "ports/debian/copyright").read_text(encoding="utf-8")
+    if package != PACKAGES[0]:  # it has none of the others' files, and comes with the first one
+        text = text.partition("\n\nFiles: usr/")[0] + "\n"
+        text = text.replace("is in LICENSE", f"is in /usr/share/doc/{PACKAGES[0]}/LICENSE")
+    put(root / f"usr/share/doc/{package}/copyright", text)
 
 
 def _filled(checkout: Path, platform: Platform, name: str, **words: str) -> str:

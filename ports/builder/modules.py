@@ -54,7 +54,7 @@ def of_system(checkout: Path, directory: Path, newest_host: int) -> Modules:
     text = (checkout / "pyproject.toml").read_text(encoding="utf-8")
     needed = {match["project"]: match["version"] for match in _NEEDED.finditer(text)}
     if not needed:
-        raise BuildError(f"{checkout}/pyproject.toml says no more which versions are needed")
+        raise BuildError(f"{checkout}/pyproject.toml no longer says which versions are needed")
     packages, oldest = {}, OLDEST_HOST
     for project, version in sorted(needed.items()):
         metadata = _metadata_of(project, directory)

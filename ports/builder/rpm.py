@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pyctrigger.packages.rpm import Rpm
 
+from .distfiles import pinned
 from .platforms import HOST_TAGS, PLATFORMS
 from .stage import fill_in, manuals, put, source_date_epoch, stage, version_of
 from .trouble import BuildError
@@ -72,9 +73,16 @@ def _spec(checkout: Path, platform: Platform) -> str:
         "LICENCES": platform.documents,
         "DOCUMENTATION": _DOCUMENTATION,
         "TRIGGERS": "\n".join(file.text for subject in platform.subjects() for file in Rpm.hooks(subject)),
+        "BUNDLED": "\n".join(_bundled(checkout)),
         "GHOSTS": "\n".join(_ghosts(checkout, platform)),
     }
     return fill_in(checkout / "ports/rpm/pyctrigger.spec", words)
+
+
+def _bundled(checkout: Path) -> list[str]:
+    """What is in the private application directory, as the Packaging Guidelines of Fedora ask (Bundling)."""
+    releases = [distfile.name.split("-")[:2] for distfile in pinned(checkout / "ports/distinfo")]
+    return [f"Provides: bundled(python3dist({project})) = {version}" for project, version in releases]
 
 
 def _ghosts(checkout: Path, platform: Platform) -> list[str]:
