@@ -225,3 +225,22 @@ def test_where_no_python_is_left_a_person_is_asked_as_well(
     if code:
         alone = subprocess.run(["/bin/sh", tmp_path / "script", "", "purge"], stdin=subprocess.DEVNULL, check=False)
         assert (2, True) == (alone.returncode, (site / "__pycache__").exists())
+
+
+@pytest.mark.parametrize("broken", ["-regextype", "-execdir"])
+def test_without_python_and_with_another_find_nothing_goes(tmp_path: Path, broken: str) -> None:
+    """Busybox' and BSD's lack what is needed, and say so with an exit code that a pipeline could hide."""
+    site = write_tree(tmp_path / "site", {"__pycache__/module.cpython-311.pyc": "x"})
+    find = tmp_path / "bin/find"
+    write_tree(tmp_path, {"bin/find": f'#!/bin/sh\ncase "$*" in *{broken}*) exit 1 ;; esac\nexec /usr/bin/find "$@"\n'})
+    find.chmod(0o755)
+    text = (CHECKOUT / "ports/application/without-python").read_text()
+    text = text.replace("@TARGETS@", "/nonexistent").replace("@SITES@", str(site))
+    script = tmp_path / "script"
+    script.write_text(text.replace("PATH=/usr/bin", f"PATH={find.parent}:/usr/bin"))
+
+    for arguments, code in ((["purge", "-y"], 69), (["run", "--hook"], 0)):
+        child = subprocess.run(["/bin/sh", script, "", *arguments], capture_output=True, text=True, check=False)
+        reason = "the last Python is gone, and its bytecode stays: this find can't tell what is bytecode"
+        assert (code, f"pyctrigger: {reason}\n") == (child.returncode, child.stderr)
+        assert (site / "__pycache__/module.cpython-311.pyc").exists()
