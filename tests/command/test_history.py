@@ -235,7 +235,7 @@ def test_a_run_waits_for_no_other_program(pyctrigger: Command, scope: list[Argum
     assert [2, 1] == [run["number"] for run in past(pyctrigger)]
 
 
-@pytest.mark.parametrize(("kind", "is_kept"), [("fifo", True), ("link", True), ("directory", False)])
+@pytest.mark.parametrize(("kind", "is_kept"), [("fifo", True), ("link", True), ("damaged", True), ("directory", False)])
 def test_no_run_writes_through_what_stands_in_its_place(
     pyctrigger: Command, scope: list[Argument], site: Path, tmp_path: Path, kind: str, is_kept: bool
 ) -> None:
@@ -248,6 +248,8 @@ def test_no_run_writes_through_what_stands_in_its_place(
         os.mkfifo(place)
     elif kind == "link":
         place.symlink_to(victim)
+    elif kind == "damaged":
+        place.write_bytes(b"garbage " * 1000)
     else:
         place.mkdir()
 

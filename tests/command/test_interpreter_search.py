@@ -339,7 +339,7 @@ def test_executable_that_is_no_python(pyctrigger: Command, site: Path, tmp_path:
     ("make", "reason"),
     [
         (lambda path: None, "No such file or directory"),
-        (Path.mkdir, "not a regular file"),
+        (Path.mkdir, "it is a directory"),
         (lambda path: os.mkfifo(path, 0o755), "not a regular file"),
         (lambda path: path.symlink_to("/dev/null"), "not a regular file"),
         (Path.touch, "Permission denied"),

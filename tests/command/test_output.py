@@ -375,7 +375,10 @@ def _dropped(pyctrigger: Command, site: Path, python: str) -> tuple[Path, str]:
     write_tree(other, {"module.py": ""})
     pyctrigger.json("run", "--defer", "--python", python, "--site-dir", other)
     shutil.rmtree(other)
-    return pyctrigger.state, f"an entry of the journal was dropped: --site-dir {other}: no such directory"
+    return (
+        pyctrigger.state,
+        f"an entry of the journal was dropped, and its work with it: --site-dir {other}: no such directory",
+    )
 
 
 @pytest.mark.parametrize("caller", ["hook", "person", "program", "library"])

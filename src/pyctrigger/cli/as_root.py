@@ -31,7 +31,9 @@ def explain_rights(
         active = dict.fromkeys(run.prefix for run in report.runs if run.prefix is not None)
         arguments = [*arguments, *(f"--prefix={prefix}" for prefix in active)]
     arguments = _drop_own_state(arguments, getattr(options, "state_dir", None))
-    command = [command_for_root(), *arguments]
+    # By hand the exit code counts; and what a pipe had is read already.
+    command = [command_for_root(), *(word for word in arguments if word != "--hook")]
+    pipe = "pipe the same paths into " if getattr(options, "paths_from", None) == "-" else ""
     places: dict[int | None, list[str]] = {}
     for path in dict.fromkeys(failure.path for failure in denied):
         places.setdefault(_account_above(path), []).append(path)
@@ -44,7 +46,7 @@ def explain_rights(
         report.errors.append(RightsError(reason, hint=hint))
     for error in report.errors:
         if isinstance(error, RightsError) and error.hint == RightsError.usual_hint:
-            error.hint = f"you need root: {shlex.join(['sudo', *command])}"
+            error.hint = f"you need root: {pipe}{shlex.join(['sudo', *command])}"
 
 
 def _account_above(path: str) -> int | None:

@@ -59,7 +59,7 @@ def _convert_value(kind: ValueKind, said: Any, options: SimpleNamespace) -> Any:
     if kind is DIRECTORY and said is not None:
         if not said.startswith("/"):
             # Each process would look for it in its own current directory.
-            raise UsageError(f"--pycache-prefix {said}: is relative", hint="name an absolute directory")
+            raise UsageError(f"--pycache-prefix {said}: a relative path", hint="name an absolute directory")
         return os.path.normpath(said)
     return tuple(said) if kind.is_list else said
 

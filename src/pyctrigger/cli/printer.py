@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from shlex import quote
 from types import SimpleNamespace
 
 from ..errors import PyctriggerError, name_few
@@ -51,7 +52,7 @@ class Printer(Observer):
 
     def remark(self, text: str) -> None:
         if not self._options.quiet:
-            self._print_once(text)
+            self.notice(text)
 
     def detail(self, text: str) -> None:
         if self._options.verbose:
@@ -234,7 +235,7 @@ def _link_lines(links: Sequence[Link]) -> Iterator[str]:
             path, goal = shown(link.path), shown(link.leads_to)
             yield (
                 f"{path} is a link to {goal}; its sources aren't compiled through it; "
-                f"compile where they are: pyctrigger run --site-dir {goal}"
+                f"compile where they are: pyctrigger run --site-dir {quote(goal)}"
             )
         return
     yield f"{_name_few(links)} (--json has all) are links; nothing is compiled through them"

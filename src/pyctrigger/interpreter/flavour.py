@@ -22,7 +22,7 @@ _ALIASES = {"3": "python3", "py3": "python3"}
 #: Other spellings of a version: 3.11.7, 311, cpython-311.
 _MISSPELLED = r"(?:c?python-?|py-?|(pypy)-?)?3\.?([0-9]{1,2})(?:\.[0-9]+)?(t?)\Z"
 #: No target, in any of these spellings.
-_TOO_OLD = r"(?:c?python-?|py-?|pypy-?)?2(?:\.?[0-9]{1,2})?(?:\.[0-9]+)?\Z"
+_TOO_OLD = r"(?:c?python-?|py-?|pypy-?)?(?:2(?:\.?[0-9]{1,2})?|3\.?[0-5])(?:\.[0-9]+)?\Z"
 #: Interpreters that an error lists if the wanted one isn't found.
 _MAX_LISTED = 8
 #: The cache tags of interpreters that may have come and gone (PEP 3147).

@@ -62,7 +62,8 @@ def examine_loading(executable: str) -> Holders:
     if os.path.exists(executable) and not os.path.isfile(executable):
         is_environment = os.path.lexists(os.path.join(executable, "bin", "python"))
         hint = f"for an environment use --prefix {executable}" if is_environment else None
-        raise InterpreterError(f"{executable} can't be started: not a regular file", hint=hint)
+        reason = "it is a directory" if os.path.isdir(executable) else "not a regular file"
+        raise InterpreterError(f"{executable} can't be started: {reason}", hint=hint)
     real = holders.follow(executable)
     status = holders.steps[real]
     if status.st_mode & (stat.S_ISUID | stat.S_ISGID):

@@ -39,7 +39,9 @@ class Holders:
         try:
             return follow_links(path, self._keep_step)
         except OSError as error:
-            raise InterpreterError(f"{self._what} {path}: {error.strerror}", hint="name one that exists") from error
+            is_there = isinstance(error, PermissionError)
+            hint = "run it as an account that may look there" if is_there else "name one that exists"
+            raise InterpreterError(f"{self._what} {path}: {error.strerror}", hint=hint) from error
 
     def follow_existing(self, path: str, *, keeps: bool = True) -> str | None:
         """Like `follow`, as far as the path exists. Returns None if it doesn't lead anywhere.

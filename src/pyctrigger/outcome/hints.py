@@ -9,11 +9,10 @@ _HINTS = {
     "crash": f"run it again; if that changes nothing, {_AT_FAULT}",
     "timeout": f"raise file_timeout in the configuration, or {_LEAVE_OUT}",
     "memory": f"raise memory_limit in the configuration, or whatever limit is lower, or {_LEAVE_OUT}",
-    **dict.fromkeys(("io", "refused"), "fix the cause, then: pyctrigger {verb}"),
+    **dict.fromkeys(("io", "refused"), "fix the cause, and run it again"),
 }
 
 
-def hint(kind: str, verb: str) -> str | None:
-    """Returns what to do about a failure of this kind, after `verb` has met it."""
-    found = _HINTS.get(kind)
-    return found and found.format(verb=verb)
+def hint(kind: str) -> str | None:
+    """Returns what to do about a failure of this kind."""
+    return _HINTS.get(kind)

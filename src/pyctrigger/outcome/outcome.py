@@ -38,7 +38,8 @@ class Untried:
 
     def failure(self) -> Failure:
         """Returns one failure for all of them."""
-        others = f", like {self.count - 1} others" if self.count > 1 else ""
+        more = self.count - 1
+        others = f", nor {more} other{'s' if more > 1 else ''}" if more else ""
         return Failure(self._first, "timeout", f"not tried{others}: slow sources have used up their time")
 
 

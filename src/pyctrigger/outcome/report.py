@@ -158,7 +158,7 @@ class Report:
             return {}
         from .hints import hint  # nobody pays for it whose files are fine
 
-        return {kind: told for kind in kinds if (told := hint(kind, self.command))}
+        return {kind: told for kind in kinds if (told := hint(kind))}
 
     def add_notices(self, heard: Iterable[str]) -> None:
         """Add the notices that an observer heard, before the others and each once."""

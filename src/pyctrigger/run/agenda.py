@@ -181,8 +181,11 @@ class Agenda:
             assignment = Assignment.of(find_target(self._target.interpreter, request, operation.settings), request)
         except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
             # Its directories are gone, or it was never ours: there is nothing left to do for it.
-            reason = error.message if isinstance(error, UsageError) else f"it can't be read ({type(error).__name__})"
-            operation.observer.notice(f"an entry of the journal was dropped: {reason}; try pyctrigger repair")
+            reason = error.message if isinstance(error, UsageError) else "it can't be read"
+            operation.observer.notice(
+                f"an entry of the journal was dropped, and its work with it: {reason}; to find what is missing: "
+                "pyctrigger repair"
+            )
             for entry in entries:
                 self._backlog.drop(entry)
             return None

@@ -134,7 +134,9 @@ class Backlog:
         if tally is not None and tally.is_interrupted:
             if entries and not self._said_waiting:
                 self._said_waiting = True
-                self._observer.notice("the work stays in the journal until its file system is writable again")
+                self._observer.notice(
+                    "the work on a read-only file system stays in the journal until that is writable again"
+                )
             return
         failures = tally.failures if tally is not None else []
         passing = {each.path for each in failures if each.kind in _PASSING_KINDS and not each.is_remembered}

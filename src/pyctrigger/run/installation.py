@@ -84,9 +84,11 @@ def _announce(assignment: Assignment, workspace: Workspace, sites: OpenSites) ->
         if running.defer and not backlog.holds_own:
             raise UsageError("nothing can be deferred without state", hint="run it without --defer")
     workspace.report.deferred = backlog.holds_own and ends_here
-    if not (running.defer or is_on):
+    if assignment.touches and not (running.defer or is_on):
+        kept = "the work stays in the journal"
+        lost = "nothing was done, and nothing is kept; once they are enabled: pyctrigger repair"
         operation.observer.notice(
-            "hooks are disabled in the configuration ([hooks] enabled); the work stays in the journal"
+            f"hooks are disabled in the configuration ([hooks] enabled); {kept if backlog.holds_own else lost}"
         )
     return not ends_here
 

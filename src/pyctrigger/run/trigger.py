@@ -157,7 +157,10 @@ def _finish_purge(assignment: Assignment, operation: Operation) -> None:
     elif flavour.tally.actions:
         return
     if flavour.tally.counts.removed or flavour.tally.failures:
-        report.notices.append(f"{flavour.flavour}: its interpreter is gone, and its bytecode with it")
+        executable = assignment.target.interpreter.executable
+        gone = f"{flavour.flavour}: its interpreter{f' {executable}' if executable else ''} is gone"
+        did = "not all of its bytecode could be removed" if flavour.tally.failures else "its bytecode was removed"
+        report.notices.append(f"{gone}; {did}")
         return
     report.runs.pop()
     if operation.request.scope.pythons:

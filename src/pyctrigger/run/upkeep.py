@@ -184,7 +184,8 @@ def _remote_settings(url: str, settings: Settings) -> RemoteSettings:
     try:
         has_password = parse_address(url).password is not None
     except ValueError as error:
-        raise UsageError(f"store push needs a URL: {error}", hint="write redis://HOST or https://HOST/PATH") from None
+        reason = f": {error}" if url else ""
+        raise UsageError(f"store push needs a URL{reason}", hint="write redis://HOST or https://HOST/PATH") from None
     if has_password:
         raise UsageError(
             "everybody sees a command line, and this one has a password in it", hint="set password_file in [store]"

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from ..typed import Any, NamedTuple
-from .sqlite import connect, database_error, has_sqlite, is_damaged
+from .sqlite import connect, database_error, has_sqlite, is_busy, is_damaged
 
 _NAME = "history.sqlite"
 #: Where release 0.1.0 kept it: a JSON object a line.
@@ -128,7 +128,8 @@ class History:
                 rows = database.execute("select number, record from runs order by number desc limit ?", (MOST_RUNS,))
                 return list(_runs_of(rows))[::-1]
         except database_error() as error:
-            notice(f"{self._path} can't be read: {error}")
+            advice = "" if is_busy(error) else "; move it away, and the next run begins a new one"
+            notice(f"{self._path} can't be read: {error}{advice}")
             return []
 
     def _write_row(self, run: PastRun) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -22,6 +23,7 @@ from pyctrigger.interpreter.interpreter import Interpreter
 from pyctrigger.interpreter.probe import probe
 from pyctrigger.state.locations import make_own
 from pyctrigger.state.lock import current_holder
+from refusals import can_refuse, refusing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -451,13 +453,16 @@ def test_every_filelock_makes_the_same_lock(
         "assert lock.acquire(30, print) is True\nassert lock.held\n"
         "print(getattr(lock._awaited, 'fallback_to_soft', False))\n"
     )
-    child = subprocess.run(
-        [sys.executable, "-W", "error", "-c", question, str(tmp_path / "own")],
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert (0, b"False\n") == (child.returncode, child.stdout), child.stderr.decode()
+    refused = [refusing("fchmod", number=number) for number in (errno.EPERM, errno.ENOSYS) if can_refuse()]
+    for refuse in (None, *refused):
+        child = subprocess.run(
+            [sys.executable, "-W", "error", "-c", question, str(tmp_path / "own")],
+            capture_output=True,
+            timeout=60,
+            check=False,
+            preexec_fn=refuse,
+        )
+        assert (0, b"False\n") == (child.returncode, child.stdout), child.stderr.decode()
 
 
 def test_holder_is_known_without_waiting(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_tree_that_turns_read_only_stays_in_the_journal(tree: Tree, verb: list
     assert [] == run["notices"]
     assert (sum(counts) - len(stale), len(stale)) == (run["counts"]["compiled"], run["counts"]["failed"])
     assert (0 if "--hook" in verb else 1) == child.returncode
-    assert b"the work stays in the journal until its file system is writable again" in err
+    assert b"the work on a read-only file system stays in the journal until that is writable again" in err
     assert 1 == len(tree.entries)
     checked = tree.command.text("status", "--check", "--python", tree.interpreter.path)
     assert (1, True) == (checked.code, "the last run failed" in checked.out), checked.out + checked.err

@@ -317,8 +317,9 @@ def test_damaged_entry_is_dropped_with_a_word(
 
     assert (outcome.code, outcome.counts["compiled"]) == (0, 1)
     assert compiled(site) == {"one", "two"}
-    dropped = [line for line in outcome.err.splitlines() if line.startswith("an entry of the journal was dropped: it")]
-    assert ["an entry of the journal was dropped: it can't be read (KeyError); try pyctrigger repair"] == dropped
+    dropped = [line for line in outcome.err.splitlines() if line.startswith("an entry of the journal was dropped")]
+    lost = "it can't be read; to find what is missing: pyctrigger repair"
+    assert [f"an entry of the journal was dropped, and its work with it: {lost}"] == dropped
     newer = DAMAGE.index(b'{"format": 2}')
     left = [f"{newer:020d}-1-00000000.json", "99999999999999999999-1-00000000.json"]
     assert sorted(os.listdir(state.journal)) == left
@@ -369,8 +370,11 @@ def test_entry_of_a_directory_that_is_gone_is_dropped(
     outcome = machine.command.text("run", *scope, "")
 
     assert outcome.code == 0
-    assert f"an entry of the journal was dropped: --site-dir {site}/gone: no such directory" in outcome.err
-    assert "an entry of the journal was dropped: it can't be read (KeyError)" in outcome.err
+    assert (
+        f"an entry of the journal was dropped, and its work with it: --site-dir {site}/gone: no such directory"
+        in outcome.err
+    )
+    assert "an entry of the journal was dropped, and its work with it: it can't be read" in outcome.err
     assert state.entries() == []
 
 
@@ -674,20 +678,39 @@ def test_state_is_closed_to_others(pyctrigger: Command, scope: list[Argument]) -
 
 @pytest.mark.parametrize(
     "command",
-    [["verify"], ["status"], ["run", "--dry-run"], ["repair", "--dry-run"], ["run", "--stateless"]],
+    [
+        *(
+            ["verify"],
+            ["status"],
+            ["doctor"],
+            ["history"],
+            ["explain", "SOURCE"],
+            ["which", "SOURCE"],
+            ["audit", "SITE"],
+        ),
+        *([verb, "--dry-run"] for verb in ("run", "repair", "sweep", "purge")),
+        ["run", "--stateless"],
+    ],
     ids=" ".join,
 )
-def test_looking_leaves_no_trace(pyctrigger: Command, scope: list[Argument], command: list[str]) -> None:
-    """No state that wasn't there, and no change in one that was."""
+def test_looking_leaves_no_trace(pyctrigger: Command, scope: list[Argument], site: Path, command: list[str]) -> None:
+    """No state that wasn't there, and no change in one that was; nor in the tree."""
     verb, *options = command
     stateless = "--stateless" in options
-    pyctrigger.text(verb, *options, *scope)
+    named = {"SOURCE": next(site.rglob("*.py")), "SITE": site}
+    line: list[Argument] = [named.get(option, option) for option in options]
+    if verb not in ("doctor", "history", "which", "audit"):
+        line += scope
+    tree = snapshot(site)
+    pyctrigger.text(verb, *line)
     assert not pyctrigger.state.exists()
+    if not stateless:
+        assert snapshot(site) == tree
     pyctrigger.text("run", *scope, "--optimize", "1")
-    before = snapshot(pyctrigger.state)
-    place: list[Argument] = [] if stateless else ["--state-dir", pyctrigger.state]
-    pyctrigger.text(verb, *options, *scope, *place)
-    assert snapshot(pyctrigger.state) == before
+    before, tree = snapshot(pyctrigger.state), snapshot(site)
+    place: list[Argument] = [] if stateless or verb == "audit" else ["--state-dir", pyctrigger.state]
+    pyctrigger.text(verb, *line, *place)
+    assert (before, tree) == (snapshot(pyctrigger.state), snapshot(site))
 
 
 def test_stateless_goes_without_what_is_known(pyctrigger: Command, broken: list[Argument]) -> None:

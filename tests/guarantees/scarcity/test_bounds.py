@@ -286,7 +286,7 @@ def test_a_directory_of_slow_sources_has_a_time(
         run = pyctrigger.json("run", "--hook", "--jobs", jobs, *limited, str(site))
         now = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime < 10 * limit + 2
-        (rest,) = [each for each in run.failures if each["message"].startswith("not tried, like ")]
+        (rest,) = [each for each in run.failures if each["message"].startswith("not tried, nor ")]
         slow = [each for each in run.failures if each is not rest]
         assert {"timeout"} == {each["kind"] for each in run.failures}
         assert 6 <= len({each["path"] for each in slow} - tried) <= 7
@@ -323,7 +323,7 @@ def test_a_look_at_slow_sources_has_a_time(
     tried = [each for each in look.findings if each["kind"] == "uncompilable"]
     assert 6 <= len(tried) <= 7
     (rest,) = look.run["unexamined"]
-    assert f"not tried, like {29 - len(tried)} others: slow sources have used up their time" == rest["message"]
+    assert f"not tried, nor {29 - len(tried)} others: slow sources have used up their time" == rest["message"]
     assert 3 == look.code
 
 

@@ -133,7 +133,8 @@ def test_what_may_be_written_is_and_the_rest_is_one_line(account: Account, kind:
 
     said = account.text(*verb, "-q", *account.scope)
 
-    assert ("", account.line(*verb, "-q", *account.scope, places=places)) == (said.out, said.err)
+    by_hand = [word for word in verb if word != "--hook"]
+    assert ("", account.line(*by_hand, "-q", *account.scope, places=places)) == (said.out, said.err)
     assert (0 if "--hook" in verb else 1, compiled) == (said.code, len(pycs_below(account.site)))
     assert [] == account.entries
     again = account.json(*verb, *account.scope)
@@ -292,7 +293,7 @@ def test_the_hint_names_the_verb_that_failed(pyctrigger: Command, site: Path, ne
     said = pyctrigger.text(verb, *scope)
 
     (line,) = [line for line in said.out.splitlines() if line.startswith("hint:")]
-    assert (1, f"hint: refused: fix the cause, then: pyctrigger {verb}") == (said.code, line), said
+    assert (1, "hint: refused: fix the cause, and run it again") == (said.code, line), said
 
 
 def test_what_only_root_may_do_is_no_failure_of_this_accounts(account: Account) -> None:

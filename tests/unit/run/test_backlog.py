@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PARKED = "an entry of the journal has failed 3 times and is parked; fix the cause, then: pyctrigger repair"
-WAITING = "the work stays in the journal until its file system is writable again"
+WAITING = "the work on a read-only file system stays in the journal until that is writable again"
 
 
 class Place(Observer):

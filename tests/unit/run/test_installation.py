@@ -62,8 +62,6 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
         (
             lambda c: c.call(paths=(), hook=True),
             [
-                "! hooks are disabled in the configuration ([hooks] enabled)",
-                "; the work stays in the journal",
                 "FLAVOUR: nothing-to-do {}",
                 "nothing-to-do 0",
             ],
@@ -72,7 +70,8 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.call(paths=("a.py",), hook=True, stateless=True, state_dir=None),
             [
                 "! hooks are disabled in the configuration ([hooks] enabled)",
-                "; the work stays in the journal",
+                "; nothing was done, and nothing is kept",
+                "; once they are enabled: pyctrigger repair",
                 "FLAVOUR: nothing-to-do {}",
                 "nothing-to-do 0",
             ],
@@ -285,7 +284,7 @@ def test_a_read_only_mount(as_root: None, caller: Caller) -> None:  # noqa: F811
     caller.make({"p/a.py": b"x = 2\n"})
     notes = ["note FLAVOUR: S is on a read-only file system", "; nothing was changed there", "read-only 0"]
     left = "left_read_only is_interrupted {'skipped': 1}"
-    waits = "! the work stays in the journal until its file system is writable again"
+    waits = "! the work on a read-only file system stays in the journal until that is writable again"
     nothing = ["FLAVOUR: nothing-to-do {}", "nothing-to-do 0"]
     lines, before, later, after = in_child(look, own_mounts=True)
     assert ([[f"FLAVOUR: read-only {left}", *notes], nothing, nothing], []) == (lines, before)

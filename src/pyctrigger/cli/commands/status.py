@@ -140,7 +140,8 @@ def _status_notes(name: str, installation: str, status: dict[str, Any]) -> Itera
     if status["lock"]:
         lock = status["lock"]
         since = moment(lock["since"]) if lock["since"] else "an unknown time"
-        yield f"{name}: the lock is held by process {lock['pid']} ({shown(lock['command'])}) since {since}"
+        holder = f"process {lock['pid']} ({shown(lock['command'])})" if lock["pid"] else "an unknown process"
+        yield f"{name}: the lock is held by {holder} since {since}"
 
 
 def _migration_lines(report: MigrationReport) -> list[Piece]:

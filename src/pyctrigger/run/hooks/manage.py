@@ -88,7 +88,7 @@ class HookReport(Report):
     @property
     def exit_code(self) -> int:
         """1 if something was kept that should have been removed or replaced."""
-        return max(super().exit_code, any(hook.done in ("kept", "refused") for hook in self.hooks))
+        return max(super().exit_code, int(any(hook.done in ("kept", "refused") for hook in self.hooks)))
 
     def as_dict(self) -> dict[str, Any]:
         return {

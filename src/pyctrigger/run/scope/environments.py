@@ -167,7 +167,9 @@ def _search(
     try:
         found = sorted(search.run())
     except OSError as error:
-        errors.append(UsageError(f"--prefix-below {directory}: {error.strerror}", hint="name a directory that exists"))
+        is_there = isinstance(error, PermissionError)
+        hint = "run it as an account that may look there" if is_there else "name a directory that exists"
+        errors.append(UsageError(f"--prefix-below {directory}: {error.strerror}", hint=hint))
         return []
     for path in search.without_python:
         notice(f"{path} is a conda environment without a Python: there is nothing to do")

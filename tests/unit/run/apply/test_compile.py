@@ -355,7 +355,7 @@ def test_what_isnt_tried_is_reported_once() -> None:
         compiling = Compiling(top, Workers({"a.py": UNTRIED, "b.py": UNTRIED}))
         for count in (2, 4):
             assert ["c.py"] == compiling.run("a.py", "b.py", "c.py")
-            message = "not tried, like 1 others: slow sources have used up their time"
+            message = "not tried, nor 1 other: slow sources have used up their time"
             assert [Failure("a.py", "timeout", message)] * (count // 2) == compiling.failures
             assert count == compiling.results.tally.counts.failed
 

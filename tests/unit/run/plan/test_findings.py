@@ -166,7 +166,7 @@ CASES: dict[str, tuple[Entries, Any, dict[str, Any], list[str]]] = {
         {"m.py": TEXT, M: pyc(), "a.py": TEXT, A: pyc()},
         Lost("timeout", "no", is_tried=False),
         {"compare_code": True},
-        ["unexamined timeout a.py: not tried, like 1 others: slow sources have used up their time"],
+        ["unexamined timeout a.py: not tried, nor 1 other: slow sources have used up their time"],
     ),
     "a source that others are to blame for": (
         {"m.py": TEXT, M: pyc()},
