@@ -627,7 +627,8 @@ def test_the_active_environment_is_served(pyctrigger: Command, layout: Path, ver
     outcome = pyctrigger.json(verb, *dry, env={**other, variable: str(layout / name)})
 
     assert [str(layout / name)] == served(outcome)
-    assert f"using the active environment {layout}/{name}; pass --python to use the system's\n" == outcome.err
+    said = f"using the active environment {layout}/{name}; pass --python to use the system's"
+    assert (f"{said}\n", [said]) == (outcome.err, outcome.document["notices"])
 
 
 @pytest.mark.parametrize(

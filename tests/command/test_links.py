@@ -195,10 +195,13 @@ def test_a_person_reads_where_to_compile_instead(
     pyctrigger: Command, site: Path, scope: list[str], linked: Path
 ) -> None:
     """A line for each link, and `explain` and `which` say so of what is reached through it."""
+    write_tree(linked, {"a b/m.py": "x = 1\n"})
     told = pyctrigger.text("run", *scope).err
     assert f"{site}/linked is a link to {linked}/package; its sources aren't compiled through it" in told
     instead = f"{site}/linked is a link to {linked}/package; its sources aren't compiled through it; "
     instead += f"compile where they are: pyctrigger run --site-dir {linked}/package"
+    (site / "spaced").symlink_to(linked / "a b")
+    assert f"compile where they are: pyctrigger run --site-dir '{linked}/a b'" in pyctrigger.text("repair", *scope).err
     for path in ("linked", "linked/m.py"):
         (explained,) = pyctrigger.json("explain", *scope, str(site / path)).document["explanations"]
         assert instead == explained["flavours"][0]["note"]

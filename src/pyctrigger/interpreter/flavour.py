@@ -90,7 +90,7 @@ class Flavour(NamedTuple):
         if "/" in text and "\0" not in text:
             return cls("", (0, 0), False, os.path.abspath(text))
         flavour = cls.of_version(text)
-        if flavour is not None:
+        if flavour is not None and not re.match(_TOO_OLD, text.lower(), re.ASCII):
             return flavour
         name = _ALIASES.get(text, text)
         if re.match(_NAME, name, re.ASCII):

@@ -269,6 +269,17 @@ def test_the_active_environment_is_named_to_root(account: Account) -> None:
     assert (1, True) == (said.code, said.err.endswith(f"you need root: sudo pyctrigger {words}\n")), said.err
 
 
+def test_paths_that_came_through_a_pipe_have_to_come_again(account: Account) -> None:
+    """Typed as it was, the command would wait for a terminal."""
+    account.disown("mine")
+    account.disown("theirs")
+    words = ["run", "-q", *account.scope, "--paths-from", "-"]
+
+    said = account.command.text(*words, stdin=f"{account.site}\n".encode(), **account.options)
+
+    assert said.err.endswith(f"; you need root: pipe the same paths into sudo pyctrigger {' '.join(words)}\n"), said
+
+
 def test_hooks_for_the_system_are_roots_to_install(account: Account) -> None:
     """The same line."""
     words = ("install", "--manager", "apk", "--python", "3.12", "--root", str(account.site))
@@ -281,8 +292,8 @@ def test_hooks_for_the_system_are_roots_to_install(account: Account) -> None:
 
 
 @pytest.mark.parametrize("verb", ["run", "repair", "sweep", "purge"])
-def test_the_hint_names_the_verb_that_failed(pyctrigger: Command, site: Path, newest: Any, verb: str) -> None:
-    """The hint after a refused purge isn't a repair."""
+def test_the_hint_fits_every_verb(pyctrigger: Command, site: Path, newest: Any, verb: str) -> None:
+    """What was refused to a purge isn't done by a run, nor without the options that it had."""
     scope = ["--python", newest.path, "--site-dir", str(site)]
     write_tree(site, {"package/module.py": "x = 1\n", "package/other.py": ""})
     assert pyctrigger.text("run", *scope).code == 0

@@ -72,7 +72,7 @@ def test_nonsense_is_wrong_usage(text: str) -> None:
     ) == (caught.value.message, caught.value.hint)
 
 
-@pytest.mark.parametrize("text", ["2.7", "py27", "2", "2.7.18", "cpython-27"])
+@pytest.mark.parametrize("text", ["2.7", "py27", "2", "2.7.18", "cpython-27", "3.5", "py35", "3.1", "3.5.9"])
 def test_what_is_too_old_is_wrong_usage(text: str) -> None:
     """It is a Python's version, but none that has a target."""
     with pytest.raises(UsageError) as caught:

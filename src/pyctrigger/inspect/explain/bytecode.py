@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 import struct
+from shlex import quote
 from typing import Any, NamedTuple
 
 from ...pyc.header import HeaderFormat, InvalidationMode
@@ -102,7 +103,7 @@ def describe_link(tree: Tree, relative: str) -> str | None:
                     return f"{link}; sources there are compiled there"
                 return (
                     f"{link}; its sources aren't compiled through it; "
-                    f"compile where they are: pyctrigger run --site-dir {goal}"
+                    f"compile where they are: pyctrigger run --site-dir {quote(goal)}"
                 )
             above = f"{above}/{name}" if above else name
     return None
