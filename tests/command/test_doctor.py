@@ -209,6 +209,7 @@ def test_what_was_just_written_is_no_change(
     [
         ("[hooks]\nenabled = false\n", (0, [])),
         ("jobs = 1\n", (1, ["jobs is not known"])),
+        ("jobs = 1\nlog = 2\n", (1, ["jobs is not known", "log is not known"])),
     ],
 )
 def test_the_configuration_is_named(doctor: Doctor, tmp_path: Path, text: str, expected: tuple[int, list[str]]) -> None:
@@ -226,6 +227,8 @@ def test_the_configuration_is_named(doctor: Doctor, tmp_path: Path, text: str, e
     assert expected[0] == said.code
     assert len(expected[1]) == len(answer.get("to do", []))
     assert all(part in line for part, line in zip(expected[1], answer.get("to do", [])))
+    if said.code:
+        assert (["see above"], True) == (answer["next"], answer["state"][0].endswith(", not examined: see below"))
     assert (said.code == 0) == (f"they only record what was touched: [hooks] enabled = false in {path}" in said.out)
 
 

@@ -74,6 +74,9 @@ def _describe_state(report: DoctorReport) -> Iterator[str]:
     health = report.health
     if health is None:
         return
+    if report.trouble is not None and not health.flavours:
+        yield ", not examined: see below"
+        return
     ended = [each.last_run for each in health.flavours if each.last_run is not None]
     yield f", last run {age(elapsed(max(ended), time.time()))} ago" if ended else ", no run yet"
     pending = sum(each.pending + each.parked for each in health.flavours)

@@ -155,7 +155,8 @@ def check(request: Request, thresholds: Thresholds, *, nagios: bool) -> CheckRep
     except PyctriggerError as error:
         if not nagios:
             raise
-        report.add_problem(Alarm.UNKNOWN, str(error))
+        for part in error.parts():
+            report.add_problem(Alarm.UNKNOWN, str(part))
     return report
 
 

@@ -101,6 +101,8 @@ class DoctorReport(Report):
     @property
     def next(self) -> str | None:
         """What to type now."""
+        if self.trouble is not None:
+            return None  # hooks couldn't do anything either, until that is mended
         return next((finding.command for finding in self.findings if finding.command is not None), None)
 
     def as_dict(self) -> dict[str, Any]:
@@ -188,7 +190,7 @@ def _installs_for(manager: str, target: Target) -> bool:
 def findings(report: DoctorReport) -> Iterator[Advice]:
     """Yields what is to be done, most urgent first."""
     if report.trouble is not None:
-        yield Advice(str(report.trouble))
+        yield from (Advice(str(part)) for part in report.trouble.parts())
     yield from _missing_hooks(report)
     for first, second in rivals(report.hooks):
         pythons = [word for python in second.pythons for word in ("--python", python)]
