@@ -1282,7 +1282,7 @@ def test_commands_of_the_page(system: FreeBSD, first: Interpreter, tmp_path: Pat
     assert {"ports/build", "cp", "mkdir", "pkg", "pyctrigger", "jexec"} == set(administrator.done)
     assert {*ONLY_READ} == set(administrator.read)
     assert (desk / "usr/ports/sysutils/pyctrigger/Makefile").is_file()
-    assert (desk / "usr/local/poudriere/overlays/pyctrigger/sysutils/py-pycache-trigger/Makefile").is_file()
+    assert (desk / "usr/local/poudriere/overlays/own/sysutils/py-pycache-trigger/Makefile").is_file()
     assert (pycs_below(system.site(first)), len(system.triggers())) == ([], 1)
 
 
