@@ -161,9 +161,9 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             ],
         ),
         (
-            lambda c: c.below("a", "b", pythons=("3.5", "3.4")),
+            lambda c: c.below("a", "b", pythons=("3.25", "3.24")),
             [
-                "error 2: --prefix-below T/a, T/b: no environment of 3.5, 3.4",
+                "error 2: --prefix-below T/a, T/b: no environment of 3.25, 3.24",
                 "; leave out --python to use those that exist",
                 "error 2",
             ],
@@ -185,13 +185,13 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             ],
         ),
         (
-            lambda c: c.within("a/venv", pythons=("3.5", c.python)),
+            lambda c: c.within("a/venv", pythons=("3.25", c.python)),
             ["T/a/venv (FLAVOUR): nothing-to-do {'fresh': 1}", "nothing-to-do 0"],
         ),
         (
-            lambda c: c.within("a/venv", pythons=("3.5",)),
+            lambda c: c.within("a/venv", pythons=("3.25",)),
             [
-                "error 2: T/a/venv is an environment of FLAVOUR, not of py35",
+                "error 2: T/a/venv is an environment of FLAVOUR, not of py325",
                 "; use --python FLAVOUR, or leave it out",
                 "error 2",
             ],
