@@ -31,6 +31,11 @@ def name_few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
+def hint_for_place(error: OSError, otherwise: str) -> str:
+    """Returns what to do about a place that this account may not look at; for any other error what is to be done."""
+    return "run it as an account that may look there" if isinstance(error, PermissionError) else otherwise
+
+
 class PyctriggerError(Exception):
     """Root of all exceptions that pyctrigger raises.
 

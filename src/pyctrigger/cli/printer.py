@@ -143,7 +143,7 @@ class Printer(Observer):
             for line in verb.lines(report):
                 self._print_line(self._output, line)
         for run in report.runs:
-            for line in _failure_lines(_listed_failures(run)):
+            for line in _failure_lines(run.tally.listed):
                 self._print_line(self._errors, line)
             for line in () if self._options.quiet else _link_lines(run.tally.links):
                 self._print_line(self._errors, line)
@@ -194,11 +194,6 @@ class Printer(Observer):
         from .output.table import lines_of
 
         return lines_of(line, stream, colour=colour)
-
-
-def _listed_failures(run: FlavourReport) -> list[Failure]:
-    """Returns failures that get a line of their own. Those that need root are one error for all flavours."""
-    return [failure for failure in (*run.tally.failures, *run.tally.unexamined) if not failure.needs_root]
 
 
 def _failure_line(failure: Failure) -> Words:

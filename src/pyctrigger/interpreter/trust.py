@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import InterpreterError, RefusedError
+from ..errors import InterpreterError, RefusedError, hint_for_place
 from ..links import follow_links
 from .interpreter import Account, Witness, facts_of
 
@@ -39,8 +39,7 @@ class Holders:
         try:
             return follow_links(path, self._keep_step)
         except OSError as error:
-            is_there = isinstance(error, PermissionError)
-            hint = "run it as an account that may look there" if is_there else "name one that exists"
+            hint = hint_for_place(error, "name one that exists")
             raise InterpreterError(f"{self._what} {path}: {error.strerror}", hint=hint) from error
 
     def follow_existing(self, path: str, *, keeps: bool = True) -> str | None:

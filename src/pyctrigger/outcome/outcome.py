@@ -147,6 +147,11 @@ class Tally:
         self.findings.sort(key=lambda finding: finding.pyc or finding.source or "")
 
     @property
+    def listed(self) -> list[Failure]:
+        """Failures that get a line of their own. Those that need root are one error for all flavours."""
+        return [failure for failure in (*self.failures, *self.unexamined) if not failure.needs_root]
+
+    @property
     def left_something(self) -> bool:
         """Whether anything is wrong or left over, for any reason."""
         return bool(self.failures or self.findings or self.unexamined or self.notices or self.counts.skipped)

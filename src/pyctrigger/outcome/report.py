@@ -152,13 +152,12 @@ class Report:
     @property
     def hints(self) -> dict[str, str]:
         """What to do about files that failed, by the kind of failure; for those that need root an error says it."""
-        failures = [each for run in self.runs for each in (*run.tally.failures, *run.tally.unexamined)]
-        kinds = dict.fromkeys(failure.kind for failure in failures if not failure.needs_root)
+        kinds = dict.fromkeys(failure.kind for run in self.runs for failure in run.tally.listed)
         if not kinds:
             return {}
-        from .hints import hint  # nobody pays for it whose files are fine
+        from .hints import HINTS  # nobody pays for it whose files are fine
 
-        return {kind: told for kind in kinds if (told := hint(kind))}
+        return {kind: HINTS[kind] for kind in kinds if kind in HINTS}
 
     def add_notices(self, heard: Iterable[str]) -> None:
         """Add the notices that an observer heard, before the others and each once."""

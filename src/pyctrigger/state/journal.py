@@ -12,14 +12,11 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 
-from ..bounded import read_regular
 from ..typed import Any, NamedTuple
 from . import own_files
 from .quota import Quota
 
 _FORMAT = 1
-#: Bytes of a file.
-_LARGEST = 64 << 20
 #: Bytes of paths in an entry for a foreign root. With more paths than that the entry stands for the whole scope.
 MOST_FOREIGN_PATHS = 1 << 20
 #: Failed attempts after which an entry is parked.
@@ -101,7 +98,7 @@ class Journal:
             return  # no journal was ever written here
         for name in names:
             with contextlib.suppress(OSError):
-                entry = _load_entry(name, read_regular(os.path.join(self._directory, name), _LARGEST))
+                entry = _load_entry(name, own_files.read_bytes(os.path.join(self._directory, name)))
                 if entry is not None:
                     yield entry
 

@@ -130,9 +130,14 @@ def hold_directory(directory: str) -> int | None:
     return None
 
 
+def read_bytes(path: str) -> bytes:
+    """Returns what is in a file. Raises OSError."""
+    return read_regular(path, _LARGEST)
+
+
 def read(path: str) -> Any:
     """Returns the value in a JSON file, or None if it is missing or invalid."""
     try:
-        return json.loads(read_regular(path, _LARGEST))
+        return json.loads(read_bytes(path))
     except (OSError, ValueError, RecursionError):
         return None

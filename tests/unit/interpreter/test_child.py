@@ -341,11 +341,9 @@ def test_bytecode_of_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         assert "/" not in given[0]
 
 
-def test_somebody_elses_bytecode_of_a_program_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newest: Interpreter, as_root: None
-) -> None:
+@pytest.mark.usefixtures("as_root")
+def test_somebody_elses_bytecode_of_a_program_is_left(tmp_path: Path, newest: Interpreter) -> None:
     """Whoever owns the source can write it anyway; nobody else can."""
-    del as_root
     source, tag = tmp_path / "says.py", tag_of(newest)
     source.write_text("print('SRC')\n")
     subprocess.run([newest.path, "-I", "-m", "py_compile", str(source)], check=True)

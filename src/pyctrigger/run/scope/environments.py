@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 
-from ...errors import PyctriggerError, UnexaminedError, UsageError
+from ...errors import PyctriggerError, UnexaminedError, UsageError, hint_for_place
 from ...interpreter.flavour import Flavour
 from ...interpreter.interpreter import environment_of
 from ...outcome.observer import Observer
@@ -167,8 +167,7 @@ def _search(
     try:
         found = sorted(search.run())
     except OSError as error:
-        is_there = isinstance(error, PermissionError)
-        hint = "run it as an account that may look there" if is_there else "name a directory that exists"
+        hint = hint_for_place(error, "name a directory that exists")
         errors.append(UsageError(f"--prefix-below {directory}: {error.strerror}", hint=hint))
         return []
     for path in search.without_python:

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from ...errors import RefusedError, UsageError
+from ...errors import RefusedError, UsageError, hint_for_place
 from ...stamps import inode_of
 from ...typed import TYPE_CHECKING, TypeVar
 from .request import Request
@@ -72,7 +72,7 @@ def no_directory(
         os.stat(path)
         reason = "is no directory"
     except PermissionError as error:
-        reason, hint = str(error.strerror), "run it as an account that may look there"
+        reason, hint = str(error.strerror), hint_for_place(error, hint)
     except (OSError, ValueError):
         pass  # there is nothing of the name
     return UsageError(f"{option} {path}: {reason}", hint=hint)
