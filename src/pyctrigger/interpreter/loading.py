@@ -215,13 +215,11 @@ class _LibrarySearch:
             self._holders.follow_existing(os.path.join(top, name))
         directories = [top]
         for directory in directories:  # grows in the loop
-            for name in self._list_directory(directory):
-                if directory == top and name in _NEVER_LOADED:
-                    continue
-                # Not kept for later checks: they are too many.
-                real = self._holders.follow_entry(directory, name)
-                if real is None:
-                    continue
+            names = self._list_directory(directory)
+            if directory == top:
+                names = [name for name in names if name not in _NEVER_LOADED]
+            # Not kept for later checks: they are too many.
+            for name, real in self._holders.follow_entries(directory, names):
                 if stat.S_ISDIR(self._holders.steps[real].st_mode):
                     directories += [] if real in directories else [real]
                 elif name.endswith(".so"):

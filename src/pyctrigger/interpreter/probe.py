@@ -13,9 +13,9 @@ import re
 import select
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
 
 from ..errors import InterpreterError, RefusedError
+from ..typed import TYPE_CHECKING, Any
 from .child import describe_death, kill, start
 from .interpreter import Account, Interpreter, Probed, Witness, environment_of, facts_of, is_unchanged
 from .loading import examine_loading

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator
 
 from ..errors import InterpreterError, RefusedError, hint_for_place
 from ..links import follow_links
 from .interpreter import Account, Witness, facts_of
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+#: The bits of a mode that tell whether something is a regular file that only its owner may write.
+_ROOTS_OWN = 0o170000 | _OTHERS_WRITE
 
 
 class Holders:
@@ -58,15 +61,26 @@ class Holders:
         except OSError:
             return None
 
-    def follow_entry(self, directory: str, name: str) -> str | None:
-        """Like `follow_existing` for an entry of a directory that one of them has led to; nothing is kept."""
-        path, above = f"{directory.rstrip('/')}/{name}", self.steps[directory]
-        try:
-            if not stat.S_ISLNK(self._examine_step(path, bool(above.st_mode & stat.S_ISVTX)).st_mode):
-                return path
-        except OSError:
-            pass  # said below
-        return self.follow_existing(path, keeps=False)
+    def follow_entries(self, directory: str, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yields entries of a directory that one of these calls has led to, and where they lead; nothing is kept."""
+        top, above = directory.rstrip("/"), self.steps[directory]
+        in_sticky = bool(above.st_mode & stat.S_ISVTX)
+        for name in names:
+            path = f"{top}/{name}"
+            try:
+                status = os.lstat(path)
+                if not status.st_uid and status.st_mode & _ROOTS_OWN == stat.S_IFREG:
+                    self.steps[path] = status  # nearly always: a library has thousands of files
+                    yield name, path
+                    continue
+                if not stat.S_ISLNK(self._examine_step(path, in_sticky).st_mode):
+                    yield name, path
+                    continue
+            except OSError:
+                pass  # said below
+            real = self.follow_existing(path, keeps=False)
+            if real is not None:
+                yield name, real
 
     def take(self, path: str, status: os.stat_result, *, in_sticky: bool = False) -> None:
         """Add one component. `in_sticky` means that it is in a sticky directory. Raises RefusedError."""

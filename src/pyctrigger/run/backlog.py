@@ -199,14 +199,14 @@ def drop_gone(
 
 def _drop_gone_environments(store: Store, probed: ProbedInterpreters, observer: Observer) -> None:
     """Drop the state of environments that are gone, including pending work."""
-    import shutil  # not for hooks
-
     for each in store.environments():
         if os.path.lexists(each.prefix):
             continue
         directory = os.path.join(store.base or "", each.installation)
         if any(Journal(directory).entries()):
             observer.notice(f"pending work for {each.prefix} was dropped: the environment is gone")
+        import shutil  # seldom needed
+
         shutil.rmtree(directory, ignore_errors=True)
     for interpreter in list(probed.known()):
         if interpreter.root is None and interpreter.environment and not os.path.lexists(interpreter.environment):

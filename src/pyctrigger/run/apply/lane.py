@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from ...outcome.observer import Observer
 from ...outcome.outcome import Tally
@@ -20,7 +19,7 @@ from ...state.records.manifest import Manifest, Uncompilable
 from ...state.records.pycs import Noted, PycRecords
 from ...state.records.record import Record
 from ...tree.layout import Layout, Place
-from ...typed import NamedTuple
+from ...typed import Any, NamedTuple
 from ...workers.pool import Apart
 from ..plan.knowledge import Knowledge
 from ..plan.results import Results
@@ -212,10 +211,10 @@ class Lane:
                     pool.channel = None
                     continue
                 self._tell(is_idle=True)
-            dealt: list[Dealt] | None = self._relay.receive()
+            dealt = self._relay.receive()
             if dealt is None:
                 return
-            for each in dealt:
+            for each in map(Dealt._make, dealt):
                 layout = self._layouts[each.number]
                 self._dealt.append((layout, each.step(self._bare)))
                 for name, need in each.needs.items():

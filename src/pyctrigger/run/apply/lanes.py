@@ -114,7 +114,8 @@ class Lanes:
             if lane.given:
                 beginning = [owner] if lane.owner is None else []
                 lane.owner = owner
-                lane.send(*beginning, [piece.dealt(self._bare) for piece in lane.given])
+                # As bare tuples: pickle asks each value of a class what it is made from.
+                lane.send(*beginning, [tuple(piece.dealt(self._bare)) for piece in lane.given])
                 lane.given = []
             if is_over and not team.waiting and lane.owner is not None:  # retries wait for a lane that has finished
                 lane.owner = None

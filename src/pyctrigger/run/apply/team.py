@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 import select
 import socket
-from typing import Any
 
+from ...typed import Any
 from ...workers.pool import Duty
 from ..scope.forked import Child, packed
 from .pieces import Key, Piece

@@ -238,6 +238,8 @@ class Notes:
             self._until = min(until, self._until or until)
 
     def _take(self, name: str, status: os.stat_result | None) -> None:
+        if self._needs and not self.again:
+            return  # of a part that needs something, nothing is recorded
         if status is None:
             self._enter(name, _NOTHING)
             return

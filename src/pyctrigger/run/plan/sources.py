@@ -32,6 +32,8 @@ class SourceJudge:
         self._layout, self._wanted, self._notes = site.layout, site.wanted, site.notes
         self._others, self._is_library = site.others, site.is_library
         self._measures = site.wanted.measures
+        #: Whether it will be asked if a source has changed since the run began.
+        self._keeps_status = site.notes is not None and site.notes.again
         self._is_uncompilable = site.knowledge.is_uncompilable
         self._owns = site.knowledge.ownership.owns
         self._excluded: re.Pattern[str] | None = None
@@ -69,13 +71,13 @@ class SourceJudge:
             if start and step.says_something:
                 yield step
                 step = step.rest()
-            found = self._statuses(step, listing, sources[start : start + AT_ONCE])
-            self.sources += len(found)
-            if not names and self._are_all_missing(sources[start : start + AT_ONCE]):
-                missing = [Stale(name, status.st_size, self._missing, status) for name, status in found]
-                self.has_stale |= bool(missing)
-                step.stale.extend(missing)
+            part = sources[start : start + AT_ONCE]
+            if not names and not listing.links and self._are_all_missing(part):
+                step.stale.extend(self._without_pycs(step.relative, listing, part))
+                self.has_stale |= bool(step.stale)
                 continue
+            found = self._statuses(step, listing, part)
+            self.sources += len(found)
             self.pycs.enter(step.relative, names, listing.links)
             self._directory = self._directory or self._layout.describe_source(step.relative)
             for name, status in found:
@@ -88,6 +90,32 @@ class SourceJudge:
             if snapshot:
                 snapshot.add([status for _, status in found], self.pycs.proven, len(self._wanted.levels))
         return step
+
+    def judge_bare(self, relative: str, listing: SourceListing) -> Step | None:
+        """Returns the step of a directory without pycs and links whose sources all get some; None if not all do."""
+        names = listing.sources
+        if len(names) > AT_ONCE or not self._are_all_missing(names):
+            return None
+        step = Step.of(relative, is_bare=True)
+        step.stale.extend(self._without_pycs(relative, listing, names))
+        return step if step.stale else None
+
+    def _without_pycs(self, relative: str, listing: SourceListing, names: list[str]) -> list[Stale]:
+        """Returns what these sources need, all of which is missing."""
+        found, missing, keeps_status, lstat, make = [], self._missing, self._keeps_status, os.lstat, tuple.__new__
+        with self._layout.sources.entered(relative) as directory:
+            for name in names:
+                try:
+                    status = lstat(name, dir_fd=directory)
+                except FileNotFoundError:
+                    listing.names.discard(name)
+                    continue
+                # Not by its own constructor: a function in Python takes as long as the system call.
+                found.append(make(Stale, (name, status.st_size, missing, status if keeps_status else None)))
+        self.sources += len(found)
+        if self._measures:
+            self.bytes += sum(each.size for each in found)
+        return found
 
     def _are_all_missing(self, names: list[str]) -> bool:
         """Whether the pycs of all these sources are to be written, if there is none: nothing depends on their names."""

@@ -47,7 +47,7 @@ class Stale(NamedTuple):
     """Bytes."""
     levels: tuple[LevelState, ...]
     status: os.stat_result | None
-    """What it was when its pycs were judged; a lane has it only where there are any."""
+    """What it was when its pycs were judged; None where it has none, and in lanes."""
 
     @property
     def work(self) -> int:
@@ -207,7 +207,7 @@ class Step(NamedTuple):
     @property
     def work(self) -> int:
         """What compiling its sources costs, in bytes of a large one."""
-        return sum([each.work for each in self.stale])
+        return sum([max(_LEAST_WORK, size) for _, size, _, _ in self.stale])
 
     @property
     def place(self) -> str:

@@ -216,6 +216,18 @@ class Planner:
         if self.looked and listing:
             self._seen += len(listing.sources)
             self.looked(self._seen + self._unchanged_sources)
+        if listing and not listing.has_pycache and not self._layout.has_prefix:
+            bare = self._judge_bare(relative, listing, snapshot)
+            if bare is not None:
+                if bare.says_something:
+                    yield bare
+                return Seen(listing, None, 0, keeps_pycache=bool(bare.stale))
+        return (yield from self._judge(relative, listing, snapshot))
+
+    def _judge(
+        self, relative: str, listing: SourceListing | None, snapshot: Snapshot | None
+    ) -> Generator[Step, None, Seen]:
+        """Yields what a directory with pycs, or with anything unusual, needs. Returns and raises like `_look`."""
         try:
             step, pycs = self._list_pycs(relative, listing, snapshot)
         except ForeignPlaceError:
@@ -251,6 +263,23 @@ class Planner:
         if step.says_something:
             yield step
         return Seen(listing, pycs, len(removals), has_stale or step.obstacle is not None)
+
+    def _judge_bare(self, relative: str, listing: SourceListing, snapshot: Snapshot | None) -> Step | None:
+        """Returns the step of a directory without pycs; None if it takes a closer look.
+
+        In a first run nearly all directories are like this, and the parent's time is what more lanes don't share.
+        """
+        step = None
+        if listing.links or listing.linked:
+            return None
+        if not listing.sources:
+            step = Step.of(relative, is_bare=True)
+        elif self._judges_sources:
+            step = self._sources.judge_bare(relative, listing)
+        if step is None or self._unchanged is None:
+            return step
+        note = self._unchanged.end(relative, listing, None if step.stale else snapshot)
+        return step if note is None else step._replace(note=note)
 
     def _status(self, relative: str) -> os.stat_result | None:
         """Returns the status of a directory that is about to be listed; None if listing it will show what is wrong."""

@@ -17,7 +17,6 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
 
 from ...errors import DefectError, PyctriggerError, RefusedError, ShortageError
 from ...forking import fork
@@ -25,6 +24,7 @@ from ...interpreter.child import describe_death
 from ...interpreter.remote.powerless import die_with_host
 from ...outcome.observer import Observer
 from ...tree.identity import begin_acting, places_met
+from ...typed import Any, TypeVar
 
 _LENGTH = struct.Struct("<I")
 #: Bytes of one message: what became of a million files is less.

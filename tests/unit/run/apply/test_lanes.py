@@ -118,7 +118,7 @@ class Script:
         with contextlib.suppress(BlockingIOError):
             while head := self._far.recv(_LENGTH.size):
                 message = pickle.loads(self._far.recv(*_LENGTH.unpack(head)))
-                dealt += message if isinstance(message, list) else []
+                dealt += map(Dealt._make, message) if isinstance(message, list) else []
         if dealt:
             self._log.append([each.relative for each in dealt])
         try:
