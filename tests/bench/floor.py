@@ -12,6 +12,7 @@ no function, no class and no case that is rare. In the programs below their line
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 PROMISES = {
     "limits": "a source has its time and memory",
@@ -185,12 +186,27 @@ if not child:
 os.wait()
 """
 
+#: The same for a second run.
+SECOND_PROMISES = {
+    "readers": "a pyc has the readers of its source",
+    "places": "nothing is believed of a place where another account may rename",
+    "links": "no link is followed",
+    "orphans": "no pyc is left without its source",
+    "ticks": "a later change shows",
+    "hooks": "the next hook looks at a directory by one status",
+}
+
 #: A second run over a tree that was compiled: a tree, the first run's manifest, the tag of its pycs, and a new database
 #: for what the third run relies on.
 _SECOND = r"""
 import gc, os, sqlite3, struct, sys
+import time  #: ticks
+import json  #: hooks
 gc.disable()
 tree, manifest, tag, notes = sys.argv[1:]
+glances = {}  #: hooks
+def is_young(status, now):  #: ticks
+    return max(status.st_mtime_ns, status.st_ctime_ns) + 20000000 >= now  #: ticks
 known, settled = sqlite3.connect(manifest), sqlite3.connect(notes)
 RECORDS = "select names, records from blocks where directory = ?"
 PACK, RECORD, NO_RECORD = struct.Struct("<5Q").pack, struct.Struct("<40s20s40s20s17pqH"), (b"",) * 5
@@ -208,19 +224,33 @@ def entries(directory):
     return sorted(sources), sorted(below)
 
 def notes_below(path, directory):
-    seen = [PACK(*stamp(os.fstat(directory)))]
+    began = time.time_ns()  #: ticks
+    place = os.fstat(directory)
+    if place.st_uid or place.st_mode & 0o022: sys.exit(3)  #: places
+    seen = [PACK(*stamp(place))]
+    glances[path] = seen[0].hex()  #: hooks
+    young = is_young(place, began)  #: ticks
     sources, below = entries(directory)
     if sources:
         cache = os.open("__pycache__", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-        seen.append(PACK(*stamp(os.fstat(cache))))
+        place = os.fstat(cache)
+        if place.st_uid or place.st_mode & 0o022: sys.exit(3)  #: places
+        seen.append(PACK(*stamp(place)))
+        glances[path + "/__pycache__"] = seen[1].hex()  #: hooks
+        young |= is_young(place, began)  #: ticks
         there = set(os.listdir(cache))
+        if there.difference([name[:-3] + tag for name in sources]): sys.exit(4)  #: orphans
         records = {}
         for names, packed in known.execute(RECORDS, (os.fsencode(path + "/__pycache__"),)):
             records.update(zip(os.fsdecode(names).split("\0"), RECORD.iter_unpack(packed)))
         for name in sources:
             pyc = name[:-3] + tag
             source, _, own, _, header = records.get(pyc, NO_RECORD)[:5]
-            status, its = stamp(os.lstat(name, dir_fd=directory)), stamp(os.lstat(pyc, dir_fd=cache))
+            status, its = os.lstat(name, dir_fd=directory), os.lstat(pyc, dir_fd=cache)
+            if its.st_mode & 0o022 or (status.st_mode ^ its.st_mode) & 0o444: sys.exit(5)  #: readers
+            if its.st_mode & 0o444 != 0o444 and status[4:6] != its[4:6]: sys.exit(5)  #: readers
+            if status.st_mode & its.st_mode & 0o170000 != 0o100000: sys.exit(6)  #: links
+            status, its = stamp(status), stamp(its)
             packed = PACK(*status), PACK(*its)
             if pyc not in there or packed != (source, own):
                 seen = None  # it doesn't compile, or was too young
@@ -229,6 +259,7 @@ def notes_below(path, directory):
                 sys.exit(2)
             seen += packed
         os.close(cache)
+    if young: seen = None  #: ticks
     if seen:
         yield path, "/".join(below), "/".join(sources), b"".join(seen)
     for name in below:
@@ -239,6 +270,8 @@ def notes_below(path, directory):
 settled.execute("create table settled (path primary key, below, sources, seen) without rowid")
 rows = notes_below(tree, os.open(tree, os.O_RDONLY | os.O_DIRECTORY))
 settled.executemany("insert into settled values (?, ?, ?, ?)", rows)
+settled.execute("create table parts (glances)")  #: hooks
+settled.execute("insert into parts values (?)", (json.dumps(glances),))  #: hooks
 settled.commit()
 """
 
@@ -248,12 +281,13 @@ _MARKED = re.compile(r"^(.*\S)  #: (\w+)\n", re.MULTILINE)
 def floor(python: str, target: str, tree: str, *promises: str) -> list[str]:
     """The command line of that program, for a host's interpreter and a target's; it keeps these promises, too."""
 
-    def of(program: str) -> str:
-        return _MARKED.sub(lambda line: f"{line[1]}\n" if line[2] in promises else "", program)
-
-    return [python, "-I", "-S", "-c", of(FLOOR), tree, target, of(_WORKER)]
+    return [python, "-I", "-S", "-c", _keeping(promises, FLOOR), tree, target, _keeping(promises, _WORKER)]
 
 
-def second(python: str, tree: str, manifest: str, tag: str, notes: str) -> list[str]:
-    """The command line of a second run that only looks whether all is as recorded, and takes that down."""
-    return [python, "-I", "-S", "-c", _SECOND, tree, manifest, tag, notes]
+def second(python: str, tree: str, manifest: str, tag: str, notes: str, *promises: str) -> list[str]:
+    """The command line of a second run that only looks whether all is as recorded, takes that down, and keeps these."""
+    return [python, "-I", "-S", "-c", _keeping(promises, _SECOND), tree, manifest, tag, notes]
+
+
+def _keeping(promises: Collection[str], program: str) -> str:
+    return _MARKED.sub(lambda line: f"{line[1]}\n" if line[2] in promises else "", program)

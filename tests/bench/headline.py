@@ -253,24 +253,35 @@ def _many(bench: Bench, _corpus: str, rounds: int) -> Iterator[Row]:
         time.sleep(0.1)  # what is younger than a tick isn't taken down
         return timed(command)
 
-    def least() -> Sample:
+    def least(*promises: str) -> Sample:
         notes = bench.scratch / "many-notes"
         notes.unlink(missing_ok=True)
         (manifest,) = first.glob("*/manifest.sqlite")
         tag = next(grown.tree.rglob("*.pyc")).name.split(".", 1)[1]
         python = os.path.realpath(sys.executable)
-        sample = timed(floor.second(python, str(grown.tree), str(manifest), f".{tag}", str(notes)))
+        sample = timed(floor.second(python, str(grown.tree), str(manifest), f".{tag}", str(notes), *promises))
         with contextlib.closing(sqlite3.connect(notes)) as database:
             ((count,),) = database.execute("select count(*) from settled where sources != ''")
         assert count > 0.9 * len({path.parent for path in sources(grown.tree)})
         return sample
 
-    *pair, needed = in_turn(rounds, second, lambda: timed(command), least)
+    bare = _always([os.path.realpath(sys.executable), "-I", "-S", "-c", "pass"])
+    *pair, needed, promised, start, started = in_turn(
+        rounds,
+        second,
+        lambda: timed(command),
+        least,
+        lambda: least(*floor.SECOND_PROMISES),
+        _settled_start(bench),
+        bare,
+    )
     for of in ("seconds", "processor"):
         yield ratio(f"{MANY:,} sources: second run", "third run", pair, 1.3, of)
-    work = f"{MANY:,} sources: second run"
-    yield ratio(work, "only what a second run needs", [pair[0], needed], None, "processor")
-    start = in_turn(rounds, _settled_start(bench))[0]
+    for peer, peers in (("only what a second run needs", needed), ("each promise in a few lines", promised)):
+        yield ratio(f"{MANY:,} sources: second run", peer, [pair[0], peers], None, "processor")
+    floors = [one._replace(processor=one.processor + middle(start) - middle(started)) for one in promised]
+    work = f"{MANY:,} sources: each promise in a few lines, with our start"
+    yield ratio(work, "third run", [floors, pair[1]], None, "processor")
     texts = [duration([sample.processor for sample in side]) for side in (pair[1], start)]
     each = 1e6 * (middle(pair[1]) - middle(start)) / MANY
     yield Row(f"{MANY:,} sources: third run, processor time", texts[0], "one source", texts[1], each, 7, " us a source")
@@ -339,6 +350,9 @@ def _pypy(bench: Bench, _corpus: str, rounds: int) -> Iterator[Row]:
         pair = in_turn(max(1, rounds - 1), clean(own, ours), peer)
         for of in ("seconds", "processor"):
             yield ratio(f"PyPy, {FEW:,} sources: cold, --jobs {jobs}", "pypy3compile", pair, 1.1, of)
+    loop = clean(own, [pypy, "-I", "-S", "-c", BARE_LOOP, str(own.tree)])
+    pair = in_turn(max(1, rounds - 1), loop, peer)
+    yield ratio(f"PyPy, {FEW:,} sources: bare loop in {WORKERS} processes", "pypy3compile", pair, None, "processor")
 
 
 def _always(command: list[str]) -> Side:

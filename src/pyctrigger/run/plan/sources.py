@@ -88,7 +88,7 @@ class SourceJudge:
                 self._decide(step, name, status, states)
             step.records.extend(self.pycs.records)
             if snapshot:
-                snapshot.add([status for _, status in found], self.pycs.proven, len(self._wanted.levels))
+                snapshot.add(self.pycs.proving, self.pycs.proven, len(found), len(self._wanted.levels))
         return step
 
     def judge_bare(self, relative: str, listing: SourceListing) -> Step | None:

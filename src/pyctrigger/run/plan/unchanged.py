@@ -131,16 +131,19 @@ class Snapshot:
         """Before the `__pycache__` is listed. Raises OSError."""
         self._directories.append(os.fstat(descriptor))
 
-    def add(self, sources: list[os.stat_result], pycs: list[os.stat_result], levels: int) -> None:
-        """Add sources, and their pycs that are known to be made from them. One that isn't makes everything useless."""
-        if self._is_of_no_use or len(pycs) != levels * len(sources) or len(self._pycs) > MOST_NOTED:
+    def add(self, sources: list[bytes], pycs: list[bytes], count: int, levels: int) -> None:
+        """Add the identities of sources, and of their pycs that are known to be made from them.
+
+        One of `count` sources that isn't among them makes everything useless.
+        """
+        joined, joined_pycs = b"".join(sources), b"".join(pycs)
+        # An identity with times before 1677 or after 2262 is longer than a packed one.
+        is_whole = (len(joined), len(joined_pycs)) == (PACKED.size * count, PACKED.size * count * levels)
+        if not is_whole or len(self._pycs) > MOST_NOTED:
             self._is_of_no_use = True
-            return
-        try:
-            self._sources += b"".join([PACKED.pack(*stamp_of(status)) for status in sources])
-            self._pycs += b"".join([PACKED.pack(*stamp_of(status)) for status in pycs])
-        except struct.error:  # times before 1677 or after 2262
-            self._is_of_no_use = True
+        else:
+            self._sources += joined
+            self._pycs += joined_pycs
 
     def packed(self, listing: SourceListing) -> bytes | None:
         """Returns all identities, packed; None if they prove nothing."""

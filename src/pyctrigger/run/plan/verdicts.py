@@ -59,8 +59,9 @@ class Judge:
         self._links: Container[str] = ()
         self._records: PycRecords | None = None
         self._pycs: Opened | None = None
-        #: The pycs of this directory that are as they were recorded.
-        self.proven: list[os.stat_result] = []
+        #: The identities of the pycs of this directory that are as they were recorded, and of their sources.
+        self.proven: list[bytes] = []
+        self.proving: list[bytes] = []
         #: How many of all pycs that were as recorded have code from a store.
         self.stored = 0
         #: What was proven about pycs of this directory: records to keep, or None for one to drop.
@@ -72,7 +73,7 @@ class Judge:
         if names:
             self._reopen()
         self._directory = self._layout.describe_pyc(relative)
-        self.proven, self.records = [], []
+        self.proven, self.proving, self.records = [], [], []
         is_known = self._manifest is not None and names and not self._doubts_all
         self._records = self._manifest.pycs if self._manifest and is_known else None
 
@@ -97,8 +98,7 @@ class Judge:
                 and self._fits(record.header, expected)
                 and (self._are_alike(name, status, known) or not self._wrong_rights(name, status, pyc, record))
             ):
-                self.proven.append(known)
-                self.stored += bool(record.store)
+                self._take_proof(record, identity)
                 continue
             regular = self._names.get(pyc)
             if not regular:
@@ -129,6 +129,12 @@ class Judge:
                 source_hash = None if self._by_time else header.source_hash(head)
                 states.append(LevelState(level, suffix, verdict, source_hash, refreshable))
         return states
+
+    def _take_proof(self, record: Record, identity: bytes) -> None:
+        if not self.proving or self.proving[-1] is not identity:  # another level of the same source
+            self.proving.append(identity)
+        self.proven.append(record.pyc)
+        self.stored += bool(record.store)
 
     def _are_alike(self, name: str, source: os.stat_result, pyc: os.stat_result) -> bool:
         """Whether source and pyc have the same readers, with the access lists that they had when they were recorded."""

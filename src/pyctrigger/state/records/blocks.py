@@ -58,8 +58,9 @@ class Block(NamedTuple):
             origins = [(str(store), str(signer)) for store, signer in pairs]
             if len(self.records) != len(names) * _RECORD.size:
                 return {}
+            make = tuple.__new__  # Record's own constructor is a function in Python
             return {
-                name: Record(*fields, *origins[number])
+                name: make(Record, (*fields, *origins[number]))
                 for name, (*fields, number) in zip(names, _RECORD.iter_unpack(self.records))
             }
         except (TypeError, ValueError, LookupError):

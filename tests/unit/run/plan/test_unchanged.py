@@ -16,7 +16,7 @@ from pyctrigger.run.scope.request import Work
 from pyctrigger.stamps import inode_of, stamp_of
 from pyctrigger.state.records.directories import UnchangedDirectory, key_of
 from pyctrigger.state.records.manifest import Manifest
-from pyctrigger.state.records.record import PACKED
+from pyctrigger.state.records.record import PACKED, identity_of
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.layout import Layout
 from pyctrigger.tree.listing import list_sources
@@ -269,7 +269,8 @@ def test_a_snapshot_is_of_everything_or_of_no_use(case: str) -> None:
         with Layout(Tree.open(str(top))) as layout, layout.sources.entered("p") as directory:
             snapshot.enter_pycache(layout.pycs.directory("p/__pycache__"))
             for sources, pycs in parts:
-                snapshot.add([statuses[name] for name in sources], [statuses[name] for name in pycs], levels)
+                proving, proven = ([identity_of(statuses[name]) for name in names] for names in (sources, pycs))
+                snapshot.add(proving, proven, len(sources), levels)
             found = snapshot.packed(list_sources(directory))
             linked = snapshot.packed(list_sources(directory)._replace(links=["l.py"]))
         stamps = [os.stat(top / "p"), os.stat(top / "p/__pycache__")]
