@@ -168,6 +168,19 @@ def test_the_unit_of_a_read_only_usr(as_root: None, systems: Debians) -> None:
         assert (said.code, said.output.count("0 findings, 1 fresh")) == (0, 1), said
 
 
+def test_the_units_of_monitoring(tmp_path: Path) -> None:
+    """systemd takes the service, and the timer that starts it."""
+    analyze = find_tool("systemd-analyze")
+    if analyze is None:
+        absent("no systemd-analyze on this machine (Debian package systemd)")
+    units = [each for each in blocks(DOCS / "how-to/monitoring.md") if each.path.endswith((".service", ".timer"))]
+    for unit in units:
+        (tmp_path / Path(unit.path).name).write_text(unit.text, encoding="utf-8")
+    written = sorted(tmp_path.iterdir())
+    verified = subprocess.run([analyze, "verify", "--man=no", *written], capture_output=True, text=True, check=False)
+    assert (len(written), verified.returncode, verified.stderr) == (2, 0, "")
+
+
 def test_new_user(as_root: None, systems: Debians) -> None:
     """A fresh Debian with what the README names: its two commands, the whole tutorial, how to do without the
     package, and the rest of the README.

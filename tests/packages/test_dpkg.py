@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from builder.stage import fill_in
 from confinement import private_mounts
 from debian_chroot import EXECUTABLES, Chroot, copy_of
 from debian_judge import TAGS
 from debian_packages import ARCHIVE, DIST_PACKAGES, MTIME, Package, build, with_version
 from debian_system import DEMO, OWN, PYPY, Debian, sid_with_packages
+from environment import CHECKOUT
 from packages import not_fresh, pycs_below, snapshot, sources_below
 from system_tools import find_tool
 
@@ -511,6 +513,24 @@ def test_hooks_of_interpreters(debian: Debian, flavour: str, hooks: str, leaves:
 
     assert debian.sid.run(f"{hooks}/pyctrigger.{comes[0]}", *comes).code == 0
     assert debian.judge.faults() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["rtremove", "python3.14"], "pyctrigger purge --python 3.14"),
+        (["rtremove", "pypy3_7.3"], "pyctrigger purge --python /usr/bin/pypy3"),
+        (["rtinstall", "python3.14", "", "3.14.2"], "pyctrigger repair"),
+        (["rtupdate", "", "pypy3_7.3"], "pyctrigger repair"),
+    ],
+    ids=" ".join,
+)
+def test_what_a_hook_of_an_interpreter_advises(tmp_path: Path, arguments: list[str], advice: str) -> None:
+    """If its command fails, the maintainer script goes on; a repair wouldn't remove what a removed Python leaves."""
+    hook = tmp_path / "hook"
+    hook.write_text(fill_in(CHECKOUT / "ports/debian/runtime", {"PROGRAM": "/bin/false"}))
+    done = subprocess.run(["sh", hook, *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.rstrip().rpartition("later: ")[2]) == (0, advice)
 
 
 INTERPRETERS = ("python3", "python3-minimal")

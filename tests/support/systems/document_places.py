@@ -260,13 +260,16 @@ class Places:
         return place.starting_in("/srv")
 
     def _with_shells(self) -> Place:
-        """This machine, with three shells, and an empty home."""
+        """This machine, with three shells, and a home as Debian makes it."""
         for shell in ("bash", "zsh", "fish"):
             if find_tool(shell) is None:
                 absent(f"no {shell} on this machine (Debian package {shell})")
         place = self["machine"]
         home = "/srv/home"
-        (place.top() / home.lstrip("/")).mkdir()
+        made = place.top() / home.lstrip("/")
+        made.mkdir()
+        # Debian's ends here for a shell that isn't interactive: what is appended to it has no effect there.
+        (made / ".bashrc").write_text("case $- in *i*) ;; *) return ;; esac\n", encoding="utf-8")
         return replace(place, environment={**place.environment, "HOME": home}).starting_in(home)
 
     def _builder(self) -> Place:
