@@ -101,7 +101,8 @@ def _filled(checkout: Path, platform: Platform, name: str, **words: str) -> str:
         "PROGRAM": platform.launcher,
         "APPLICATION": platform.application,
         # With nanoseconds: two edits within a second may leave the same size.
-        "IDENTITY": f"LC_ALL=C TZ=UTC0 /usr/bin/stat -L -c '%n %a %i %s %y %z' {' '.join(looked_at)}",
+        # One line, which the shell reads by itself. What isn't there is missing in it.
+        "IDENTITY": f"LC_ALL=C TZ=UTC0 /usr/bin/stat -L --printf '%n %a %i %s %y %z;' {' '.join(looked_at)}",
     }
     return fill_in(checkout / "ports/debian" / name, {**known, **words})
 

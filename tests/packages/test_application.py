@@ -16,7 +16,7 @@ import pytest
 
 from builder import distfiles
 from builder.platforms import PLATFORMS, Platform
-from builder.stage import manuals, settle, stage
+from builder.stage import fill_in, manuals, settle, stage, words_of
 from builder.trouble import BuildError
 from children import public_directory
 from command import heed_signals
@@ -25,6 +25,8 @@ from conftest import absent
 from environment import CHECKOUT
 from interpreters import Interpreter
 from packages import not_fresh, snapshot, sources_below, write_tree
+from pyctrigger.run.scope import config
+from pyctrigger.run.scope.config import Settings, parse
 from refusals import can_refuse, refusing
 
 if TYPE_CHECKING:
@@ -107,6 +109,15 @@ def hosts(interpreters: Sequence[Interpreter]) -> list[Interpreter]:
 def fitting(interpreters: Sequence[Interpreter]) -> Interpreter:
     """One of them."""
     return [each for each in hosts(interpreters) if each.implementation == "cpython"][-1]
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_its_configuration_sets_nothing_but_levels(name: str) -> None:
+    """And not even those where they are the usual ones: then no hook reads TOML."""
+    platform = PLATFORMS[name]
+    text = fill_in(Checkout / "ports/application/pyctrigger.toml", words_of(platform))
+    assert Settings(optimize=platform.levels) == parse(text.encode(), "/c")
+    assert config._sets_nothing(text.encode()) is (platform.levels == (0,))
 
 
 def test_it_is_all_there(installed: Installed) -> None:

@@ -133,7 +133,7 @@ _MEND = f"cp /srv/pyctrigger.toml {_CONFIGURATION}; pyctrigger sweep --unwanted"
 SPOILT: dict[str, tuple[str, str]] = {
     "hooks": (_CHANGE + "printf '[hooks]\\nenabled = false\\n' >pyctrigger.toml", _MEND),
     "nothing is added": (_CHANGE + "printf '[defaults]\\ncreate_missing = false\\n' >pyctrigger.toml", _MEND),
-    "another level": (_CHANGE + "sed -i 's/^optimize.*/optimize = [2]/' pyctrigger.toml", _MEND),
+    "another level": (_CHANGE + "sed -i 's/^# optimize = \\[0\\]$/optimize = [2]/' pyctrigger.toml", _MEND),
     "unreadable": (_CHANGE + "echo '[defaults' >>pyctrigger.toml", _MEND),
     "program": ("mv /usr/bin/pyctrigger /srv", "mv /srv/pyctrigger /usr/bin"),
     "not executable": ("chmod -x /usr/bin/pyctrigger", "chmod +x /usr/bin/pyctrigger"),

@@ -20,6 +20,8 @@ from .settings import DEFAULTS, FLAVOUR, HOOKS, STORE, Setting
 #: Bytes.
 _LARGEST = 1 << 20
 _BARE_KEY = r"[A-Za-z0-9_-]+\Z"
+#: The lines that begin a table, as a package writes them.
+_TABLES = frozenset({"[defaults]", "[store]", "[hooks]"})
 
 
 class FlavourSettings(NamedTuple):
@@ -112,6 +114,8 @@ def load(path: str | None = None, *, hook: bool = False) -> Settings:
 
 def parse(text: bytes, path: str) -> Settings:
     """Read the bytes of a configuration file. Raises ConfigurationError."""
+    if _sets_nothing(text):
+        return Settings()
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -123,6 +127,17 @@ def parse(text: bytes, path: str) -> Settings:
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
         raise ConfigurationError(path, [f"not valid TOML: {error}"]) from error
     return _Reader(path).read(document)
+
+
+def _sets_nothing(text: bytes) -> bool:
+    """Whether a file has only comments, and tables of its own without a key, as a package brings it.
+
+    Python's TOML takes 4 ms to import, with typing: a tenth of a hook with little to do.
+    """
+    lines = text.decode("latin-1").split("\n")
+    tables = [line for line in lines if line and not line.startswith("#")]
+    is_plain = text.isascii() and all(map(str.isprintable, lines))
+    return is_plain and len(tables) == len({*tables}) and _TABLES.issuperset(tables)
 
 
 class _Reader:

@@ -42,6 +42,30 @@ def test_what_a_file_says(text: str, expected: dict[str, Any]) -> None:
     assert Settings(**expected) == parse(text.encode(), "/c")
 
 
+#: A file, and whether it's seen at a glance that it sets nothing.
+EMPTY: list[tuple[bytes, bool]] = [
+    (b"", True),
+    (b"# jobs = 2\n\n[defaults]\n#jobs = 2\n[hooks]\n[store]", True),
+    (b"[defaults]\njobs = 2\n", False),
+    (b"[flavours]\n", False),
+    (b"[defaults]\n[defaults]\n", False),
+    (b"[defaults]\r\n", False),
+    (b"# \x01\n", False),
+    (b"# \xc3\xa9\n", False),
+    (b"# \xe9\n", False),
+    (b"\xef\xbb\xbf[defaults]\n", False),
+    (b"jobs", False),
+]
+
+
+@pytest.mark.parametrize(("text", "is_empty"), EMPTY)
+def test_a_file_that_sets_nothing(text: bytes, is_empty: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It isn't parsed: what a package brings would take a hook longer to read than all else that it reads."""
+    assert config._sets_nothing(text) is is_empty
+    monkeypatch.setattr(config, "_sets_nothing", lambda _: False)
+    assert not is_empty or parse(text, "/c") == Settings()
+
+
 LIKE_FLAVOURS = 'is not a version; write "3.11" or "pypy3.11", quoted'
 KNOWN = ", ".join(DEFAULTS)
 #: A file, and its faults.
