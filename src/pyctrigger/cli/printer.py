@@ -169,7 +169,8 @@ class Printer(Observer):
     def _print_once(self, text: str) -> None:
         if text not in self._printed:
             self._printed.add(text)
-            self._print_line(self._errors, shown(text))
+            # Among the lines of a package manager it has to say whose it is.
+            self._print_line(self._errors, f"pyctrigger: {shown(text)}" if self._options.hook else shown(text))
 
     def _name_file(self, did: str, path: str, why: str) -> None:
         """Name a file with `-v`, and the reason with `-vv`."""

@@ -62,6 +62,8 @@ class FlavourReport:
         self.error: PyctriggerError | None = None
         #: Whether its work was left in the journal, by request or configuration.
         self.deferred = False
+        #: Whether an error costs a hook nothing: its work is in the journal, or there was none.
+        self.is_safe = False
         #: How many of other runs' entries in the journal it did.
         self.taken_over = 0
         #: The numbers of a run that only read: sources, and pycs by what is wrong with them.

@@ -272,3 +272,40 @@ def test_a_hook_without_its_configuration_says_where_its_work_is(
     assert (1, True) == (hook.err.count(kept), last.endswith(f"; {kept}"))
     assert ("error" if mode == 0o644 else "refused", "deferred") == (hook.document["outcome"], hook.run["outcome"])
     assert 1 == pyctrigger.json("run", *scope, "--paths-from", "/dev/null").counts["compiled"]
+
+
+@pytest.mark.parametrize(
+    ("options", "back"),
+    [
+        ("--stateless --config {broken} --python {python}", " --python {python} --stateless --config {broken}"),
+        ("--root {root} --state-dir {root}/state", " --root {root} --state-dir {root}/state"),
+        ("--python {gone} --optimize 0,2 --site-dir {site}", " --python {gone} --site-dir {site} --optimize 0,2"),
+        ("--root {gone} --python {python}", " --python {python} --root {gone}"),
+        ("--no-such-option", ""),
+    ],
+)
+def test_a_hook_whose_work_is_lost_names_the_way_back(
+    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path, options: str, back: str
+) -> None:
+    """It ends with an error before the journal is written: a repair with the same options is what makes up for it."""
+    (broken := tmp_path / "broken.toml").write_text("jobs = 1\n")
+    (root := tmp_path / "root").mkdir()
+    places = {"broken": broken, "python": newest.path, "gone": tmp_path / "gone", "site": site, "root": root}
+
+    hook = pyctrigger.text("run", "--hook", *options.format(**places).split(), site / "module.py")
+
+    own = "" if "state" in options or not back else f" --state-dir {pyctrigger.state}"
+    expected = f"; the work of this transaction was not done; once that is fixed: pyctrigger repair{back}{own}\n"
+    assert (0, "") == (hook.code, hook.out)
+    assert hook.err.startswith("pyctrigger: ")
+    assert hook.err.endswith(expected.format(**places))
+
+
+def test_a_notice_of_a_hook_says_whose_it_is(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """It is one of many lines of a package manager's; what a person has typed needs no such word."""
+    write_tree(site, {"module.py": ""})
+    told = f"outside the scope of {newest.flavour}: /nowhere/m.py"
+
+    line = ("--python", newest.path, "--site-dir", site, "/nowhere/m.py")
+
+    assert pyctrigger.text("run", "--hook", *line).err.startswith(f"pyctrigger: {told}")
