@@ -195,7 +195,7 @@ def test_install_list_uninstall_inside_a_root(hooks: Hooks, tmp_path: Path, mana
 def test_lines_for_a_person(hooks: Hooks, tmp_path: Path) -> None:
     """One line for each file says what became of it."""
     scope = ["--manager", "apk", "--python", "3.12", "--root", str(tmp_path)]
-    path = "/etc/apk/commit_hooks.d/pyctrigger-py312"
+    path = f"{tmp_path}/etc/apk/commit_hooks.d/pyctrigger-py312"
 
     said = [
         hooks.text(*action, *scope)[0]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ...outcome.observer import Observer
 from ...run.hooks.inventory import SystemHook
-from ...run.hooks.manage import Hook, HookReport, HookRequest, manage_hooks
+from ...run.hooks.manage import Hook, HookReport, HookRequest, manage_hooks, seen_outside
 from ...run.scope.settings import BOOLEAN, MANAGERS, Setting, one_of
 from ..output.table import Table
 from ..output.text import shown
@@ -53,11 +53,12 @@ def _hook_table(report: HookReport) -> Table:
         found = standing.pop(hook.file.path, None)
         if found is None and hook.state == "absent" and _is_served(hook, report):
             continue  # it isn't missing
-        by, fires = ("-", "no") if found is None else (found.origin, _describe_firing(found))
-        rows.append((hook.manager, hook.flavour, hook.state, by, fires, hook.file.path))
+        by, fires = ("-", "no") if found is None else (found.origin, _describe_firing(found, report.root))
+        rows.append((hook.manager, hook.flavour, hook.state, by, fires, seen_outside(report.root, hook.file.path)))
     for other in standing.values():
         pythons = _name_pythons(other.pythons, here) or "every"
-        rows.append((other.manager, pythons, "installed", other.origin, _describe_firing(other), other.path))
+        fires, path = _describe_firing(other, report.root), seen_outside(report.root, other.path)
+        rows.append((other.manager, pythons, "installed", other.origin, fires, path))
     return Table(
         ("manager", "flavour", "state", "made by", "fires", "path"),
         _merge_rows(rows, here),
@@ -110,29 +111,22 @@ def _is_served(hook: Hook, report: HookReport) -> bool:
     )
 
 
-def _describe_firing(hook: SystemHook) -> str:
+def _describe_firing(hook: SystemHook, root: str | None) -> str:
     if hook.masked_by is not None:
-        return f"no: {hook.masked_by} replaces it"
+        return f"no: {seen_outside(root, hook.masked_by)} replaces it"
     return "if called" if hook.manager == "sh" else "yes"
 
 
 def _result_line(hook: Hook, report: HookReport) -> str:
-    if hook.done == "refused":
-        return f"refused: {shown(hook.file.path)}: {shown(str(hook.reason))}; --force installs it anyway"
-    if hook.owner is not None:
-        return f"kept: {shown(hook.file.path)}: a package owns it: {shown(hook.owner)}"
-    if hook.done == "kept":
-        return (
-            f"kept: {shown(hook.file.path)}: it isn't what these options install; remove it by hand, or use the "
-            "options that it was installed with"
-        )
-    if report.action == "uninstall" and hook.state == "different" and not hook.done:
-        return f"left alone: {shown(hook.file.path)}: it isn't ours"
+    path = shown(seen_outside(report.root, hook.file.path))
+    if hook.reason is not None:
+        hint = f"; {hook.hint}" if hook.hint else ""
+        return f"{hook.done or 'left alone'}: {path}: {shown(hook.reason)}{hint}"
     if any(each.done == "refused" for each in report.hooks):
-        return f"not installed: {shown(hook.file.path)}"
+        return f"not installed: {path}"
     did = f"would be {hook.done}" if report.dry_run and hook.done else hook.done
     unchanged = "already installed" if report.action == "install" else "was not there"
-    return f"{did or unchanged}: {shown(hook.file.path)}"
+    return f"{did or unchanged}: {path}"
 
 
 VERB = Verb(
