@@ -136,6 +136,13 @@ class Operation:
                 target = find_target(found, request, self.settings)
                 if (request.work is Work.PURGE and scope.pythons) or target.interpreter.is_gone:
                     target = self._spare_shared(target, request)
+                elif request.work is Work.PURGE:
+                    # Of several interpreters with one cache tag the first has it removed.
+                    tag = target.interpreter.cache_tag
+                    twins = [each.target for each in assignments if each.target.interpreter.cache_tag == tag]
+                    target, _ = keep_shared(target, twins, scope.root)
+                    if twins and not target.sites:
+                        continue
                 # Under two names, as `3.13` and `python3`, it is served once.
                 others = [each.target for each in assignments]
                 if all((target.installation, target.sites) != (each.installation, each.sites) for each in others):
