@@ -774,7 +774,8 @@ def test_a_chart_of_plain_characters(measure: Measure, stage: Stage, newest: Int
     ]
     assert " 1.00 x fresh " in bars[2]
     assert re.fullmatch(
-        r"  stale bytecode costs \d+\.\d{3} s at each start \(-?\d+\.\d{3} s of CPU time\), \d+\.\d\d times as long"
+        r"  stale bytecode costs \d+\.\d{3} s at each start \(-?\d+\.\d{3} s of CPU time\): "
+        r"it takes \d+\.\d\d times as long"
         r"|  stale bytecode costs \d+\.\d{3} s of CPU time at each start, none by the clock"
         r"|  no clear difference; more --runs, or a quieter machine, may show one",
         verdict,

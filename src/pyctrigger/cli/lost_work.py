@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 from ..errors import ConfigurationError, RightsError
 from ..outcome.report import Report
-from ..run.backlog import KEPT
+from ..run.backlog import IN_JOURNAL
 from ..run.scope.request import Scope
 from ..run.scope.settings import SETTINGS
 from ..typed import Any
@@ -33,7 +33,7 @@ def explain_loss(report: Report, options: SimpleNamespace) -> None:
     for error in report.errors:
         # A configuration concerns all runs alike; who lacks rights is told the whole command.
         is_safe = len(lossless) == len(report.runs) > 0 if isinstance(error, ConfigurationError) else error in lossless
-        if is_safe or isinstance(error, RightsError) or KEPT in (error.hint or ""):
+        if is_safe or isinstance(error, RightsError) or IN_JOURNAL in (error.hint or ""):
             continue
         back = name_way_back(options)
         error.hint = f"{error.hint}; {back}" if error.hint else back
@@ -43,7 +43,8 @@ def _words_of(options: SimpleNamespace) -> Iterator[str]:
     for setting in SETTINGS:
         value: Any = getattr(options, setting.name, None)
         is_meant = setting.kept or setting.name in Scope._fields or setting.name in _OTHERS
-        if "repair" not in setting.verbs or not is_meant or value in (None, False, [], ()):
+        is_refused = setting.name == "stateless" and options.state_dir is not None  # the two contradict each other
+        if "repair" not in setting.verbs or not is_meant or is_refused or value in (None, False, [], ()):
             continue
         if value is True:
             yield setting.names[0]

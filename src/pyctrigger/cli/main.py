@@ -78,7 +78,12 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
         return int(done.code or 0)
     except PyctriggerError as error:
         say(sys.stderr, _describe_usage_error(error, arguments))
-        return error.exit_code
+        is_plugin = (
+            arguments[:1] == ["status"]
+            and "--check" in arguments
+            and not any("prometheus" in word for word in arguments)
+        )
+        return 3 if is_plugin else error.exit_code  # for a monitor 3 is UNKNOWN, and 2 CRITICAL
     options = call.options
     verb = find_verb(options.verb)
     printer = Printer(options, verb.doing)

@@ -10,7 +10,7 @@ from ..errors import InterpreterError, NoEnvironmentError, NoLibraryError, Outsi
 from ..outcome.observer import Observer
 from ..outcome.report import Report
 from ..typed import TYPE_CHECKING
-from .backlog import KEPT, Unidentified, drop_gone
+from .backlog import IN_JOURNAL, KEPT, Unidentified, drop_gone
 from .scope.interpreters import find_interpreters, sharing
 from .scope.request import Request, Work
 from .scope.stored import load_settings, open_known
@@ -160,6 +160,10 @@ class Operation:
         is_kept = request.work is Work.RUN and (running.hook or running.defer) and not running.dry_run
         if is_kept and not request.scope.root and Unidentified(self.store).keep(python, request, self.settings):
             error.hint = KEPT
+            if "/" in python:  # other runs don't search there
+                from shlex import quote
+
+                error.hint = f"{IN_JOURNAL}, and the next run with --python {quote(python)} does it"
 
     def _spare_shared(self, target: Target, request: Request) -> Target:
         """Leave out directories whose pycs another flavour with the same cache tag uses: a purge spares them."""
