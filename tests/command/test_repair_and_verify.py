@@ -143,8 +143,8 @@ def test_every_kind_of_finding_is_one_object(
     ]
     bad = {"kind": "uncompilable", "pyc": None, "source": f"{site}/package/bad.py"}
     wanted.append({**bad, "reason": "its source doesn't compile"})
-    wanted = [{**each, "known": each["kind"] == "uncompilable"} for each in wanted]
-    assert sorted(map(repr, wanted)) == sorted(map(repr, outcome.findings))
+    known = [{**each, "known": each["kind"] == "uncompilable"} for each in wanted]
+    assert sorted(map(repr, known)) == sorted(map(repr, outcome.findings))
     assert (1, []) == (outcome.code, outcome.failures)
     assert [] == outcome.run["actions"]
 

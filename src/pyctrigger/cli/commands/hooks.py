@@ -53,12 +53,11 @@ def _hook_table(report: HookReport) -> Table:
         found = standing.pop(hook.file.path, None)
         if found is None and hook.state == "absent" and _is_served(hook, report):
             continue  # it isn't missing
-        by, fires = ("-", "no") if found is None else (found.origin, _describe_firing(found, report.root))
-        rows.append((hook.manager, hook.flavour, hook.state, by, fires, seen_outside(report.root, hook.file.path)))
+        by, fires = ("-", "no") if found is None else (found.origin, _describe_firing(found))
+        rows.append((hook.manager, hook.flavour, hook.state, by, fires, hook.file.path))
     for other in standing.values():
         pythons = _name_pythons(other.pythons, here) or "every"
-        fires, path = _describe_firing(other, report.root), seen_outside(report.root, other.path)
-        rows.append((other.manager, pythons, "installed", other.origin, fires, path))
+        rows.append((other.manager, pythons, "installed", other.origin, _describe_firing(other), other.path))
     return Table(
         ("manager", "flavour", "state", "made by", "fires", "path"),
         _merge_rows(rows, here),
@@ -111,9 +110,9 @@ def _is_served(hook: Hook, report: HookReport) -> bool:
     )
 
 
-def _describe_firing(hook: SystemHook, root: str | None) -> str:
+def _describe_firing(hook: SystemHook) -> str:
     if hook.masked_by is not None:
-        return f"no: {seen_outside(root, hook.masked_by)} replaces it"
+        return f"no: {hook.masked_by} replaces it"
     return "if called" if hook.manager == "sh" else "yes"
 
 
