@@ -42,7 +42,10 @@ def main() -> int:
             else:
                 _restrict_search_path()
         except (OSError, ValueError) as error:
-            sys.stderr.write(f"pyctrigger: can't restart with -I: {error}; run python -I -m pyctrigger\n")
+            advice = "run it without environment variables that begin with PYTHON"
+            if "--hook" in sys.argv:
+                advice += "; pyctrigger did not run; once that is mended: pyctrigger repair"
+            sys.stderr.write(f"pyctrigger: can't restart with -I: {error}; {advice}\n")
             return 0 if "--hook" in sys.argv else 77
     import gc
 

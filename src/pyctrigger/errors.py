@@ -13,7 +13,10 @@ from .typed import Any, ClassVar
 #: Exit codes and their meaning. Manual and reference are generated from this table; codes are only ever added.
 EXIT_CODES = {
     0: "Done.",
-    1: "Some file failed, there are findings, the module to measure doesn't run, or root's rights are needed.",
+    1: (
+        "Some file failed, there are findings, `doctor` names something to do, a question was not answered with yes, "
+        "the module to measure doesn't run, or root's rights are needed."
+    ),
     2: "Wrong usage or configuration.",
     3: "Not everything could be examined.",
     69: "The target interpreter is missing or broken.",
@@ -156,6 +159,7 @@ class DeclinedError(PyctriggerError):
     """The user was asked to confirm, and didn't say yes."""
 
     exit_code = 1
+    usual_hint = "answer y, or pass -y"
 
 
 class RightsError(PyctriggerError):

@@ -102,7 +102,8 @@ def test_a_system_without_hooks_is_told_to_install_them(doctor: Doctor) -> None:
     assert len(said.out.splitlines()) <= 10
     installed = doctor.machine.command.text("hooks", *command.split()[2:])
     assert installed.code == 0, installed.err
-    assert (1, "pyctrigger run") == (doctor.told()["exit_code"], doctor.told()["next"])
+    command = f"pyctrigger run --state-dir {doctor.machine.command.state}"
+    assert (1, command) == (doctor.told()["exit_code"], doctor.told()["next"])
 
 
 def test_a_package_hooks_every_python(doctor: Doctor) -> None:
@@ -142,7 +143,8 @@ def test_pending_work_is_to_be_done(doctor: Doctor) -> None:
 
     told = doctor.told()
 
-    assert (1, "pyctrigger run") == (told["exit_code"], told["next"])
+    command = f"pyctrigger run --state-dir {doctor.machine.command.state}"
+    assert (1, command) == (told["exit_code"], told["next"])
     assert [f"{doctor.flavour}: work is pending"] == [finding["message"] for finding in told["findings"]]
 
 
@@ -313,6 +315,11 @@ def python(
             [Python("py313", "/usr/bin/python3.13")],
             {"interpreter": SimpleNamespace(executable="/usr/bin/python3.13"), "parked": 1},
             [("py313: work failed three times and is parked", "pyctrigger repair")],
+        ),
+        (
+            [Python("py313", "/usr/bin/python3.13")],
+            {"flavour": "/opt/new python", "pending": 1},
+            [("/opt/new python: work is pending", "pyctrigger run --python '/opt/new python'")],
         ),
         ([], {"previous_magic_number": b"abcd"}, [("py313: its magic number has changed", "pyctrigger run")]),
     ],

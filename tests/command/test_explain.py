@@ -459,7 +459,7 @@ def test_refused(pyctrigger: Command, scope: list[Argument], site: Path) -> None
 
     assert link["flavours"][0]["note"] == "the source may not be read: a link that leads out of the site directory"
     assert (level_of(file)["action"], level_of(everybody)["action"]) == ("refused", "refused")
-    assert "file/__pycache__: is a link or a file; pyctrigger repair replaces it" in level_of(file)["because"]
+    assert "file/__pycache__: it is a link or a file; pyctrigger repair replaces it" in level_of(file)["because"]
     assert "everybody may write here" in level_of(everybody)["because"]
 
 

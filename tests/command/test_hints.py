@@ -30,12 +30,12 @@ class Row(NamedTuple):
 ROWS = [
     Row(
         "run --python {python} {plain}/m.py",
-        "name their directory with --site-dir, or their environment with --prefix",
+        "name its directory with --site-dir, or its environment with --prefix",
         "run --python {python} --site-dir {plain} {plain}/m.py",
     ),
     Row(
         "verify --python {python} --site-dir {site} {plain}/m.py",
-        "name their directory with --site-dir as well",
+        "name its directory with --site-dir as well",
         "run --python {python} --site-dir {site} --site-dir {plain} {plain}/m.py",
     ),
     Row(

@@ -195,7 +195,8 @@ def test_install_list_uninstall_inside_a_root(hooks: Hooks, tmp_path: Path, mana
 def test_lines_for_a_person(hooks: Hooks, tmp_path: Path) -> None:
     """One line for each file says what became of it."""
     scope = ["--manager", "apk", "--python", "3.12", "--root", str(tmp_path)]
-    path = "/etc/apk/commit_hooks.d/pyctrigger-py312"
+    inside = "/etc/apk/commit_hooks.d/pyctrigger-py312"
+    path = f"{tmp_path}{inside}"
 
     said = [
         hooks.text(*action, *scope)[0]
@@ -206,7 +207,7 @@ def test_lines_for_a_person(hooks: Hooks, tmp_path: Path) -> None:
         f"would be installed: {path}\n",
         f"installed: {path}\n",
         f"already installed: {path}\n",
-        f"manager  flavour  state      made by  fires  path\napk      py312    installed  hand     yes    {path}\n",
+        f"manager  flavour  state      made by  fires  path\napk      py312    installed  hand     yes    {inside}\n",
         f"removed: {path}\n",
         f"was not there: {path}\n",
     ] == said

@@ -159,6 +159,18 @@ def test_many_links_out_are_one_line(pyctrigger: Command, site: Path, scope: lis
     assert 30 == len(pyctrigger.json("run", "--stateless", *scope).failures)
 
 
+def test_many_links_to_directories_are_one_line(pyctrigger: Command, site: Path, scope: list[str]) -> None:
+    """In order, and with what compiles what they lead to."""
+    outside = site.parent / "outside"
+    for name in "dbeca":
+        write_tree(outside / name, {"m.py": ""})
+        (site / name).symlink_to(outside / name)
+    named = ", ".join(str(site / name) for name in "abc")
+    advice = f"compile where the sources are, as with pyctrigger run --site-dir {outside}/a"
+    expected = f"{named} and 2 more (--json has all) are links; nothing is compiled through them; {advice}\n"
+    assert expected == pyctrigger.text("run", *scope).err
+
+
 @pytest.fixture
 def linked(site: Path) -> Path:
     """What the packages `linked` and `inner/linked` of a site directory really are: directories outside."""

@@ -335,7 +335,7 @@ def test_a_defect_shows_its_traceback_only_to_who_asks(site: Path, newest: Inter
         line = on_pipe(*command, *options)[1]
         assert re.fullmatch(
             r"pyctrigger: a defect of pyctrigger's own: ZeroDivisionError at \S+:\d+; "
-            r"run it again with -vv, and report what that prints\n",
+            r"run it again with -vv, and report what that prints(; the work of this transaction was not done; .*)?\n",
             line,
         )
     assert "Traceback (most recent call last):" in on_pipe(*command, "-vv")[1]
@@ -403,4 +403,5 @@ def test_a_notice_reaches_every_caller(
         assert said == outcome.err.splitlines()
     else:
         said = pyctrigger.text("run", *options, *(["--hook"] if caller == "hook" else [])).err.splitlines()
+    line = f"pyctrigger: {line}" if caller == "hook" else line
     assert [line] == [each.partition(";")[0] for each in said if "compiled" not in each]

@@ -120,7 +120,8 @@ def test_a_person_is_asked(
     assert (code, lines) == (told.code, squeezed(told.said)[:3])
     if code:
         assert before == snapshot(mixed)
-        assert ("nothing was removed" if code == 1 else "interrupted") in told.said
+        refused = "pyctrigger: nothing was removed: the answer was not yes; answer y, or pass -y\n"
+        assert (refused if code == 1 else "interrupted") in told.said
     else:
         assert [] == list(mixed.rglob("*.pyc"))
         assert f"{newest.flavour}: 5 removed, 1 directory, 0 failed in " in told.said
@@ -171,7 +172,13 @@ def test_without_a_terminal_what_others_wrote_goes_only_with_a_yes(
         assert (2, before) == (alone.code, snapshot(site))
         assert f"pyctrigger: {message}; add -y to go ahead\n" == alone.err
         if options == ["--json"]:
-            assert [message] == [error["message"] for error in json.loads(alone.out)["errors"]]
+            document = json.loads(alone.out)
+            (run,) = document["runs"]
+            assert ([message], "error", 5, 2) == (
+                [error["message"] for error in document["errors"]],
+                document["outcome"],
+                *(sum(taking[name] for taking in run["takings"]) for name in ("pycs", "by_others")),
+            )
         assert 0 == pyctrigger.text("purge", "-y", *scope, *options).code
 
     assert 0 == alone.code or others

@@ -339,7 +339,7 @@ def test_parked_work_and_several_troubles(pyctrigger: Command, scope: list[Argum
     assert (code, state) == (2, "CRITICAL")
     first, second = text.split("; ")
     assert re.fullmatch(r"py\w+: work has been pending for 1000\d\d s", first)
-    assert second.endswith(": 1 entries of the journal failed three times and are parked")
+    assert second.endswith(": an entry of the journal failed three times and is parked")
 
 
 def test_nothing_is_known(pyctrigger: Command, scope: list[Argument], newest: Interpreter) -> None:
@@ -350,6 +350,12 @@ def test_nothing_is_known(pyctrigger: Command, scope: list[Argument], newest: In
     code, _, text = checked(pyctrigger.text("status", "--check", "--python", "3.99"))
     assert (code, text.startswith("no Python 3.99 was found")) == (3, True)
     assert pyctrigger.text("status", "--check", "--format", "prometheus", "--python", "3.99").code == 69
+
+
+def test_a_question_that_cannot_be_read_is_unknown(pyctrigger: Command) -> None:
+    """To a plugin's caller 2 is critical, which a mistyped option isn't; node_exporter reads no exit code."""
+    assert 3 == pyctrigger.text("status", "--check", "--no-such").code
+    assert 2 == pyctrigger.text("status", "--check", "--format", "prometheus", "--no-such").code
 
 
 def test_nothing_is_served(pyctrigger: Command, scope: list[Argument], site: Path, tmp_path: Path) -> None:
@@ -493,11 +499,11 @@ def test_prometheus(pyctrigger: Command, site: Path, newest: Interpreter, tmp_pa
     ("arguments", "said"),
     [
         (["--format", "prometheus"], "--format needs --check"),
-        (["--check", "--warning", "2 weeks"], "use a time such as 90s, 15m, 2h or 1d"),
+        (["--check", "--format", "prometheus", "--warning", "2 weeks"], "use a time such as 90s, 15m, 2h or 1d"),
         (["--check", "--format", "prometheus", "--json"], "--format prometheus and --json contradict each other"),
         (["--check", "--format", "prometheus", "/usr"], "status --check examines no files"),
         (["--check", "--format", "prometheus", "--warning", "2d"], "--warning is larger than --critical"),
-        (["--against", "three"], "--python three: not a version, name or path of a Python"),
+        (["--against", "three"], "--against three: not a version, name or path of a Python"),
     ],
 )
 def test_questions_that_make_no_sense(pyctrigger: Command, arguments: list[str], said: str) -> None:
@@ -607,7 +613,7 @@ def test_time_it_will_take(
     text = pyctrigger.text("status", *scope, "--against", other.path, "--jobs", "2").out
     assert text.endswith(
         "10 of 10 sources need bytecode: about 18.00 s with 2 workers"
-        " (9 times are recorded, the others estimated by size)\n"
+        " (for 9 of them a time is recorded, the others are estimated by size)\n"
     )
 
 

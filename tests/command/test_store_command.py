@@ -84,6 +84,15 @@ def test_what_a_store_has_and_was_asked(kept: Kept) -> None:
     }
 
 
+def test_what_a_repair_keeps_is_counted(kept: Kept) -> None:
+    """It asks for nothing; and before there is a store nothing was removed from it."""
+    assert {"old": 0, "damaged": 0} == kept.ask("gc").document["removed"]
+    site = write_tree(kept.top / "site", {"m.py": ""})
+    scope = ("--python", kept.python.path, "--site-dir", site, "--stateless", "--config", kept.config)
+    assert 1 == kept.command.json("repair", *scope).counts["compiled"]
+    assert (1, 1) == tuple(kept.ask("status").document["store"][name] for name in ("entries", "kept"))
+
+
 def damage(path: Path) -> None:
     """Change a bit of the last entry."""
     (data,) = path.glob("*.data")
@@ -140,7 +149,11 @@ def test_what_is_too_much_goes(kept: Kept) -> None:
 #: A configuration, and what is said.
 REFUSALS = [
     ("", 2, "no store is configured; set url in the table [store] of the configuration"),
-    ('[store]\nurl = "redis://u:geheim@host"\n', 2, "is another machine's; run it where one is on a disk\n"),
+    (
+        '[store]\nurl = "redis://u:geheim@host"\n',
+        2,
+        'is on another machine; run it where url in [store] is "local" or a directory\n',
+    ),
     ('[store]\nurl = "{top}/config.toml"\n', 2, "store {top}/config.toml: Not a directory; name another directory"),
     ('[store]\nurl = "{top}/open"\n', 77, "others may write {top}/open; chmod go-w {top}/open"),
 ]
@@ -253,5 +266,5 @@ def test_without_the_library(kept: Kept) -> None:
     child = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert (2, "") == (child.returncode, child.stdout)
     assert child.stderr.startswith("pyctrigger: signatures need the library cryptography: ")
-    assert child.stderr.endswith("; install pyctrigger[sign]\n")
+    assert child.stderr.endswith(" with pip install 'pyctrigger[sign]'\n")
     assert not (kept.top / "key.pem").exists()

@@ -289,7 +289,7 @@ def test_path_outside_ends_the_command(pyctrigger: Command, tree: Path, scope: l
     flavour = pyctrigger.json("run", *scope, "").run["flavour"]
     assert outcome.err == (
         f"pyctrigger: outside the scope of {flavour}: /etc/passwd, {tree.parent}; "
-        f"the scope is {tree}; name their directory with --site-dir as well\n"
+        f"the scope is {tree}; name their directories with --site-dir as well\n"
     )
     assert snapshot(tree) == before
     document = pyctrigger.json("run", *scope, tree / "one", "/etc/passwd").document
@@ -311,7 +311,7 @@ def test_hook_names_a_path_outside_and_does_the_rest(pyctrigger: Command, tree: 
     """A transaction touches many other files. Without state a hook can't compare directories with earlier ones."""
     outcome = pyctrigger.text("run", "--hook", "--stateless", *scope, tree / "one", "/etc/passwd")
     assert (outcome.code, outcome.out) == (0, "")
-    assert outcome.err.startswith("outside the scope of ")
+    assert outcome.err.startswith("pyctrigger: outside the scope of ")
     assert "/etc/passwd" in outcome.err.splitlines()[0]
     assert compiled(tree) == {"one", "module"}
 
@@ -379,7 +379,8 @@ def test_list_that_can_not_be_read(
     outcome = pyctrigger.text("run", *scope, *arguments)
     assert (outcome.code, outcome.out, outcome.err) == (2, "", f"pyctrigger: {message}\n")
     hook = pyctrigger.text("run", "--hook", *scope, *arguments)
-    assert (hook.code, hook.out, hook.err) == (0, "", f"pyctrigger: {message}\n")
+    lost = "; the work of this transaction was not done; once that is fixed: pyctrigger repair "
+    assert (hook.code, hook.out, hook.err.partition(lost)[0]) == (0, "", f"pyctrigger: {message}")
     assert compiled(tree) == set()
 
 

@@ -12,6 +12,7 @@ from test_staged_root import make_root
 
 from conftest import absent
 from incomplete_python import python_without, search_path, start_from
+from interpreters import tag_of
 from packages import write_tree
 from pyctrigger.interpreter.flavour import STANDARD_DIRECTORIES
 
@@ -65,6 +66,21 @@ def test_a_pyc_of_both_is_listed_once(pyctrigger: Command, twins: tuple[str, str
 
     assert [("fresh", True)] == [(each["state"], each["in_scope"]) for each in both]
     assert [False] == [each["in_scope"] for each in neither]
+
+
+def test_a_pyc_of_both_is_purged_once(
+    pyctrigger: Command, newest: Interpreter, twins: tuple[str, str], site: Path
+) -> None:
+    """By their cache tag: it is one file, whoever may use it."""
+    write_tree(site, {"m.py": ""})
+    for path in twins:
+        pyctrigger.text("run", "--python", path, "--site-dir", site)
+
+    foretold = pyctrigger.json("purge", "--dry-run", "--cache-tag", tag_of(newest), "--site-dir", site).run
+    done = pyctrigger.json("purge", "-y", "--cache-tag", tag_of(newest), "--site-dir", site).run
+
+    assert [1, 1] == [sum(taking["pycs"] for taking in run["takings"]) for run in (foretold, done)]
+    assert 1 == done["counts"]["removed"]
 
 
 def test_one_under_two_names_is_served_once(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:

@@ -230,6 +230,7 @@ def test_outside_of_the_scope(
 
     assert (answer["state"], answer["in_scope"]) == ("unproven", False)
     assert found(pyctrigger, *scope, elsewhere / "m.py") == [answer]
+    assert "unproven (no record; out of scope)" in pyctrigger.text("which", *scope, elsewhere / "m.py").out
     bare = pyctrigger.text("which", *scope, write_tree(tmp_path / "bare", {"m.py": ""}) / "m.py")
     assert (bare.code, bare.out) == (0, "")
     assert bare.err.endswith("m.py has no bytecode, and isn't in the scope of any interpreter that was found\n")

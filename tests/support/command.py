@@ -61,7 +61,7 @@ class Outcome:
         return failures
 
     @property
-    def findings(self) -> list[dict[str, str]]:
+    def findings(self) -> list[dict[str, Any]]:
         """The only flavour's findings."""
         findings = self.run["findings"]
         assert isinstance(findings, list)

@@ -78,7 +78,12 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
         return int(done.code or 0)
     except PyctriggerError as error:
         say(sys.stderr, _describe_usage_error(error, arguments))
-        return error.exit_code
+        is_plugin = (
+            arguments[:1] == ["status"]
+            and "--check" in arguments
+            and not any("prometheus" in word for word in arguments)
+        )
+        return 3 if is_plugin else error.exit_code  # for a monitor 3 is UNKNOWN, and 2 CRITICAL
     options = call.options
     verb = find_verb(options.verb)
     printer = Printer(options, verb.doing)
@@ -91,6 +96,10 @@ def _main(arguments: list[str], program: tuple[str, ...]) -> int:
                 printer.show_json(_make_failed_report(options, InterruptedRunError("interrupted")).as_dict())
             raise
         report = _make_failed_report(options, error)
+    if options.hook and report.errors and not options.dry_run:
+        from .lost_work import explain_loss
+
+        explain_loss(report, options)
     if options.proof is not None:
         from .done import prove
 
@@ -111,7 +120,12 @@ def _describe_usage_error(error: PyctriggerError, arguments: list[str]) -> str:
     said = " ".join(arguments).replace("--color ", "--color=")
     when = next((when for when in ("always", "never") if f"--color={when}" in said), "auto")
     when = "never" if "--hook" in arguments else when
-    return painted((("pyctrigger:", "error"), f" {shown(str(error))}"), colour=is_wanted(when, sys.stderr))
+    told = shown(str(error))
+    if "--hook" in arguments:
+        from .lost_work import name_way_back
+
+        told = f"{told}; {name_way_back()}"
+    return painted((("pyctrigger:", "error"), f" {told}"), colour=is_wanted(when, sys.stderr))
 
 
 def _make_failed_report(options: SimpleNamespace, error: Exception) -> Report:

@@ -93,6 +93,8 @@ def options_of(name: str, verb: Verb) -> list[tuple[str, Setting]]:
     shared = [
         (setting.group or _PARTS[setting.name], setting) for setting in (*SETTINGS, *_OTHERS) if name in setting.verbs
     ]
+    if verb.helps:
+        shared = [(group, each._replace(help=verb.helps.get(each.name, each.help))) for group, each in shared]
     return sorted((*own, *shared), key=lambda each: _group_position(each[0]))
 
 

@@ -169,7 +169,8 @@ class Printer(Observer):
     def _print_once(self, text: str) -> None:
         if text not in self._printed:
             self._printed.add(text)
-            self._print_line(self._errors, shown(text))
+            # Among the lines of a package manager it has to say whose it is.
+            self._print_line(self._errors, f"pyctrigger: {shown(text)}" if self._options.hook else shown(text))
 
     def _name_file(self, did: str, path: str, why: str) -> None:
         """Name a file with `-v`, and the reason with `-vv`."""
@@ -225,6 +226,7 @@ def _hint_lines(hints: Mapping[str, str]) -> Iterator[Words]:
 
 def _link_lines(links: Sequence[Link]) -> Iterator[str]:
     """Yields a line for each link to a directory, or one for many."""
+    links = sorted(links)
     if len(links) <= _MOST_NAMED:
         for link in links:
             path, goal = shown(link.path), shown(link.leads_to)
@@ -233,7 +235,10 @@ def _link_lines(links: Sequence[Link]) -> Iterator[str]:
                 f"compile where they are: pyctrigger run --site-dir {quote(goal)}"
             )
         return
-    yield f"{_name_few(links)} (--json has all) are links; nothing is compiled through them"
+    yield (
+        f"{_name_few(links)} (--json has all) are links; nothing is compiled through them; compile where the sources "
+        f"are, as with pyctrigger run --site-dir {quote(links[0].leads_to)}"
+    )
 
 
 def _name_few(found: Sequence[Failure | Link]) -> str:

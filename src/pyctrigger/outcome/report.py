@@ -62,6 +62,8 @@ class FlavourReport:
         self.error: PyctriggerError | None = None
         #: Whether its work was left in the journal, by request or configuration.
         self.deferred = False
+        #: Whether an error costs a hook nothing: its work is in the journal, or there was none.
+        self.is_safe = False
         #: How many of other runs' entries in the journal it did.
         self.taken_over = 0
         #: The numbers of a run that only read: sources, and pycs by what is wrong with them.
@@ -152,7 +154,8 @@ class Report:
     @property
     def hints(self) -> dict[str, str]:
         """What to do about files that failed, by the kind of failure; for those that need root an error says it."""
-        kinds = dict.fromkeys(failure.kind for run in self.runs for failure in run.tally.listed)
+        failures = (failure for run in self.runs for failure in run.tally.listed)
+        kinds = dict.fromkeys(failure.kind for failure in failures if "; pyctrigger repair " not in failure.message)
         if not kinds:
             return {}
         from .hints import HINTS  # nobody pays for it whose files are fine
@@ -244,7 +247,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     from .states import why  # nobody pays for it who found nothing
 
     paths = {**path_fields("pyc", finding.pyc), **path_fields("source", finding.source)}
-    fields: dict[str, Any] = {"kind": finding.kind, **paths, "reason": why(finding)}
+    fields: dict[str, Any] = {"kind": finding.kind, **paths, "reason": why(finding), "known": finding.known}
     if finding.store is not None:
         fields.update(reason=printable(fields["reason"]), store=printable(finding.store), signer=finding.signer)
     return fields

@@ -19,7 +19,8 @@ from .scope.request import Request, Work
 from .scope.target import Target
 
 #: What a hook says that couldn't do its work.
-KEPT = "the work stays in the journal, and the next run does it"
+IN_JOURNAL = "the work stays in the journal"
+KEPT = f"{IN_JOURNAL}, and the next run does it"
 #: How the directories begin that keep work for interpreters by what they were called.
 _UNIDENTIFIED = "unidentified-"
 #: The kinds of failure that another attempt may not meet.

@@ -57,6 +57,7 @@ def do_installation(assignment: Assignment, operation: Operation, report: Flavou
                 agenda.close(turn, tally)
     finally:
         report.taken_over = workspace.backlog.taken_over
+        report.is_safe = workspace.backlog.holds_own or not assignment.touches
         workspace.leave()
 
 

@@ -10,7 +10,7 @@ from ..errors import InterpreterError, NoEnvironmentError, NoLibraryError, Outsi
 from ..outcome.observer import Observer
 from ..outcome.report import Report
 from ..typed import TYPE_CHECKING
-from .backlog import KEPT, Unidentified, drop_gone
+from .backlog import IN_JOURNAL, KEPT, Unidentified, drop_gone
 from .scope.interpreters import find_interpreters, sharing
 from .scope.request import Request, Work
 from .scope.stored import load_settings, open_known
@@ -136,6 +136,13 @@ class Operation:
                 target = find_target(found, request, self.settings)
                 if (request.work is Work.PURGE and scope.pythons) or target.interpreter.is_gone:
                     target = self._spare_shared(target, request)
+                elif request.work is Work.PURGE:
+                    # Of several interpreters with one cache tag the first has it removed.
+                    tag = target.interpreter.cache_tag
+                    twins = [each.target for each in assignments if each.target.interpreter.cache_tag == tag]
+                    target, _ = keep_shared(target, twins, scope.root)
+                    if twins and not target.sites:
+                        continue
                 # Under two names, as `3.13` and `python3`, it is served once.
                 others = [each.target for each in assignments]
                 if all((target.installation, target.sites) != (each.installation, each.sites) for each in others):
@@ -153,6 +160,10 @@ class Operation:
         is_kept = request.work is Work.RUN and (running.hook or running.defer) and not running.dry_run
         if is_kept and not request.scope.root and Unidentified(self.store).keep(python, request, self.settings):
             error.hint = KEPT
+            if "/" in python:  # other runs don't search there
+                from shlex import quote
+
+                error.hint = f"{IN_JOURNAL}, and the next run with --python {quote(python)} does it"
 
     def _spare_shared(self, target: Target, request: Request) -> Target:
         """Leave out directories whose pycs another flavour with the same cache tag uses: a purge spares them."""

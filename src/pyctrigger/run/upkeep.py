@@ -87,8 +87,9 @@ class StoreReport(Report):
                 "misses": self.misses,
                 "kept": contents.counts[_KEPT],
             }
-        if self.collected is not None:
-            fields["removed"] = {"old": self.collected.removed, "damaged": self.collected.damaged}
+        if self.action == "gc" and self.path is not None:
+            collected = self.collected or Compacted(0, has_room=True)  # there is no such directory yet
+            fields["removed"] = {"old": collected.removed, "damaged": collected.damaged}
         if self.key is not None:
             fields["key"] = self.key.as_dict()
         if self.sent is not None:
@@ -146,7 +147,8 @@ def _local_path(settings: Settings) -> str:
     if not settings.store_url:
         raise UsageError("no store is configured", hint="set url in the table [store] of the configuration")
     if settings.has_remote_store:
-        raise UsageError("the store that is configured is another machine's", hint="run it where one is on a disk")
+        hint = 'run it where url in [store] is "local" or a directory'
+        raise UsageError("the store that is configured is on another machine", hint=hint)
     path = local_path(settings.store_url)
     if path is None:
         raise UsageError("this account has no cache directory", hint="name a directory as url in [store]")

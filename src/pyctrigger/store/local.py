@@ -340,7 +340,7 @@ class LocalStore:
             self._writer.close()
             self._writer = None
         with contextlib.suppress(OSError):
-            if self._writes and (self._hits or self._absent or self._flaws or self._unusable):
+            if self._writes and (self._hits or self._absent or self._kept or self._flaws or self._unusable):
                 with lock(self._directory, _END_PATIENCE) as is_locked:
                     if is_locked:
                         self._keep_hours()

@@ -46,7 +46,8 @@ def library() -> Any:
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
         raise UsageError(
-            f"signatures need the library cryptography: {error}", hint="install pyctrigger[sign]"
+            f"signatures need the library cryptography: {error}",
+            hint="install that as a system package, or with pip install 'pyctrigger[sign]'",
         ) from error
     return ed25519
 

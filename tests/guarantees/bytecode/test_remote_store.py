@@ -354,7 +354,7 @@ def test_a_store_needs_a_key_that_is_trusted(built: Fleet, redis: Redis) -> None
     built.use(redis.url, trusted_keys=[])
     outcome = built.run(built.tree("keyless"), "--stateless")
     assert (0, COUNT, 0) == counts(outcome)
-    expected = "it can't be asked: no keys are trusted, so nothing in it can be (set trusted_keys in [store])"
+    expected = "it was not asked: without trusted keys nothing in it can be believed (set trusted_keys in [store])"
     assert [f"store {redis.url}: {expected}"] == said(outcome)
 
 

@@ -187,7 +187,8 @@ def test_work_for_an_interpreter_that_cant_be_started_is_kept(
     for _ in range(2):
         hook = pyctrigger.text("run", "--hook", *scope, site / "package", preexec_fn=leave_few_descriptors)
         assert (0, "") == (hook.code, hook.out)
-        assert "the work stays in the journal, and the next run does it" in hook.err
+        by = f" with --python {newest.path}" if named == "path" else ""
+        assert f"the work stays in the journal, and the next run{by} does it" in hook.err
 
     assert 1 == pyctrigger.json("status", *scope).run["status"]["pending"]
     assert 1 == pyctrigger.json("run", *scope, "").counts["compiled"]
@@ -208,7 +209,8 @@ def test_a_monitor_is_told_what_waits_for_interpreters_that_never_started(
 
     for number in range(2):
         hook = pyctrigger.text("run", "--hook", *scope, site / f"p{number}", preexec_fn=leave_few_descriptors)
-        assert (0, 2) == (hook.code, hook.err.count("the work stays in the journal, and the next run does it"))
+        kept = "the work stays in the journal, and the next run with --python {} does it"
+        assert (0, [1, 1]) == (hook.code, [hook.err.count(kept.format(path)) for path in (newest.path, leaving)])
 
     def waiting() -> list[tuple[str, int, float | None]]:
         flavours = pyctrigger.json("status", "--check").document["check"]["flavours"]
@@ -272,3 +274,40 @@ def test_a_hook_without_its_configuration_says_where_its_work_is(
     assert (1, True) == (hook.err.count(kept), last.endswith(f"; {kept}"))
     assert ("error" if mode == 0o644 else "refused", "deferred") == (hook.document["outcome"], hook.run["outcome"])
     assert 1 == pyctrigger.json("run", *scope, "--paths-from", "/dev/null").counts["compiled"]
+
+
+@pytest.mark.parametrize(
+    ("options", "back"),
+    [
+        ("--stateless --config {broken} --python {python}", " --python {python} --stateless --config {broken}"),
+        ("--root {root} --state-dir {root}/state", " --root {root} --state-dir {root}/state"),
+        ("--python {gone} --optimize 0,2 --site-dir {site}", " --python {gone} --site-dir {site} --optimize 0,2"),
+        ("--root {gone} --python {python}", " --python {python} --root {gone}"),
+        ("--no-such-option", ""),
+    ],
+)
+def test_a_hook_whose_work_is_lost_names_the_way_back(
+    pyctrigger: Command, site: Path, newest: Interpreter, tmp_path: Path, options: str, back: str
+) -> None:
+    """It ends with an error before the journal is written: a repair with the same options is what makes up for it."""
+    (broken := tmp_path / "broken.toml").write_text("jobs = 1\n")
+    (root := tmp_path / "root").mkdir()
+    places = {"broken": broken, "python": newest.path, "gone": tmp_path / "gone", "site": site, "root": root}
+
+    hook = pyctrigger.text("run", "--hook", *options.format(**places).split(), site / "module.py")
+
+    own = "" if "state" in options or not back else f" --state-dir {pyctrigger.state}"
+    expected = f"; the work of this transaction was not done; once that is fixed: pyctrigger repair{back}{own}\n"
+    assert (0, "") == (hook.code, hook.out)
+    assert hook.err.startswith("pyctrigger: ")
+    assert hook.err.endswith(expected.format(**places))
+
+
+def test_a_notice_of_a_hook_says_whose_it_is(pyctrigger: Command, site: Path, newest: Interpreter) -> None:
+    """It is one of many lines of a package manager's; what a person has typed needs no such word."""
+    write_tree(site, {"module.py": ""})
+    told = f"outside the scope of {newest.flavour}: /nowhere/m.py"
+
+    line = ("--python", newest.path, "--site-dir", site, "/nowhere/m.py")
+
+    assert pyctrigger.text("run", "--hook", *line).err.startswith(f"pyctrigger: {told}")

@@ -251,7 +251,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("redis://host", {"signing_key": ""}, "no signing key is configured"),
     ("redis://host", {"signing_key": "/none/key.pem"}, "signing key /none/key.pem: No such file or directory"),
     ("redis://host", {"url": ""}, "no store is configured"),
-    ("redis://host", {"url": "redis://other"}, "the store that is configured is another machine's"),
+    ("redis://host", {"url": "redis://other"}, "the store that is configured is on another machine"),
     ("redis://host", {"url": "/none/store"}, "store /none/store doesn't exist yet"),
 ]
 

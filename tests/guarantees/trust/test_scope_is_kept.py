@@ -194,7 +194,7 @@ def test_a_path_outside_is_named_and_nothing_is_done(
         assert (2, "") == (outcome.code, outcome.out)
         assert outcome.err == (
             f"pyctrigger: outside the scope of {newest.flavour}: {named}; "
-            f"the scope is {site}; name their directory with --site-dir as well\n"
+            f"the scope is {site}; name its directory with --site-dir as well\n"
         )
     assert snapshot(world) == before
 

@@ -209,7 +209,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.broken(lambda path: c.call(paths=("a.py",), pythons=(path,), hook=True)),
             [
                 "error 69: T/bin/python is not a working Python: exit status 3",
-                "; the work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run with --python T/bin/python does it",
                 "error 69",
             ],
         ),

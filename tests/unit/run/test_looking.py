@@ -157,7 +157,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "compiled S/q/b.py: missing",
                 "FLAVOUR: failed {'compiled': 1, 'failed': 1}",
-                "failure refused S/p/__pycache__: is a link or a file",
+                "failure refused S/p/__pycache__: it is a link or a file",
                 "; pyctrigger repair replaces it",
                 "failed 1",
             ],
@@ -166,7 +166,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.call(paths=("p", "q"), hook=True),
             [
                 "FLAVOUR: failed {'fresh': 1, 'failed': 1}",
-                "failure refused S/p/__pycache__: is a link or a file",
+                "failure refused S/p/__pycache__: it is a link or a file",
                 "; pyctrigger repair replaces it",
                 "failed 1",
             ],
@@ -179,7 +179,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.call(dry_run=True),
             [
                 "FLAVOUR: failed {'fresh': 1, 'failed': 1}",
-                "failure refused S/p/__pycache__: is a link or a file",
+                "failure refused S/p/__pycache__: it is a link or a file",
                 "; pyctrigger repair replaces it",
                 "failed 1",
             ],

@@ -20,7 +20,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "error 2: outside the scope of FLAVOUR: S/../also/x.py, S/../other",
                 "; the scope is S",
-                "; name their directory with --site-dir as well",
+                "; name their directories with --site-dir as well",
                 "error 2",
             ],
         ),
@@ -29,7 +29,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "! outside the scope of FLAVOUR: S/../other",
                 "; the scope is S",
-                "; name their directory with --site-dir as well",
+                "; name its directory with --site-dir as well",
                 "compiled S/a.py: missing",
                 "FLAVOUR: done {'compiled': 1}",
                 "done 0",
@@ -44,7 +44,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "error 2: outside the scope of FLAVOUR: S/../other",
                 "; the scope is S",
-                "; name their directory with --site-dir as well",
+                "; name its directory with --site-dir as well",
                 "error 2",
             ],
         ),
@@ -53,12 +53,12 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
     "outside of what is usual": [
         (
             lambda c: c.library(lambda path: c.call(paths=("../other",), site_dirs=())),
-            ["; name their directory with --site-dir, or their environment with --prefix", "error 2"],
+            ["; name its directory with --site-dir, or its environment with --prefix", "error 2"],
         ),
         (lambda c: c.library(lambda path: c.call(paths=(path,), site_dirs=())), ["; add --stdlib", "error 2"]),
         (
             lambda c: c.library(lambda path: c.call(paths=(path, "../other"), site_dirs=())),
-            ["; name their directory with --site-dir, or their environment with --prefix", "error 2"],
+            ["; name their directories with --site-dir, or their environments with --prefix", "error 2"],
         ),
     ],
     "an interpreter that can't be asked": [
@@ -75,7 +75,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.broken(lambda path: c.call(paths=("a.py",), pythons=(path,), defer=True)),
             [
                 "error 69: T/bin/python is not a working Python: exit status 3",
-                "; the work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run with --python T/bin/python does it",
                 "error 69",
             ],
         ),
@@ -83,7 +83,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.broken(lambda path: c.call(paths=("a.py",), pythons=(path,), hook=True)),
             [
                 "error 69: T/bin/python is not a working Python: exit status 3",
-                "; the work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run with --python T/bin/python does it",
                 "error 69",
             ],
         ),
@@ -109,7 +109,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
                 "compiled S/a.py: missing",
                 "FLAVOUR: done {'compiled': 1}",
                 "error 69: T/bin/python is not a working Python: exit status 3",
-                "; the work stays in the journal, and the next run does it",
+                "; the work stays in the journal, and the next run with --python T/bin/python does it",
                 "error 69",
             ],
         ),
@@ -218,7 +218,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "! outside the scope of FLAVOUR: S/../a/venv",
                 "; the scope is S",
-                "; name their directory with --site-dir, or their environment with --prefix",
+                "; name its directory with --site-dir, or its environment with --prefix",
                 "compiled S/z.py: missing",
                 "FLAVOUR: done {'compiled': 1}",
                 "done 0",
@@ -229,7 +229,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "error 2: outside the scope of FLAVOUR: S/../a/venv",
                 "; the scope is S",
-                "; name their directory with --site-dir as well",
+                "; name its directory with --site-dir as well",
                 "error 2",
             ],
         ),
@@ -337,7 +337,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "error 2: outside the scope of FLAVOUR (PYTHON), FLAVOUR (T/bin/python3): S/../other",
                 "; the scope is S",
-                "; name their directory with --site-dir as well",
+                "; name its directory with --site-dir as well",
                 "error 2",
             ],
         ),
@@ -394,7 +394,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             [
                 "compiled S/b.py: missing",
                 "FLAVOUR: failed took over 1 {'compiled': 1, 'fresh': 1, 'failed': 1}",
-                "failure refused S/p/__pycache__: is a link or a file",
+                "failure refused S/p/__pycache__: it is a link or a file",
                 "; pyctrigger repair replaces it",
                 "failed 1",
             ],
@@ -404,7 +404,7 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
             lambda c: c.call(paths=("p",), hook=True),
             [
                 "FLAVOUR: failed {'fresh': 2, 'failed': 1}",
-                "failure refused S/p/__pycache__: is a link or a file",
+                "failure refused S/p/__pycache__: it is a link or a file",
                 "; pyctrigger repair replaces it",
                 "failed 1",
             ],

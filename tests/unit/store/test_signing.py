@@ -157,5 +157,5 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     for call in (library, SigningKey.generate, lambda: SigningKey.from_pem(PEM), lambda: Seals([PUBLIC])):
         with pytest.raises(UsageError, match="signatures need the library cryptography") as caught:
             call()
-        assert "install pyctrigger[sign]" == caught.value.hint
+        assert "install that as a system package, or with pip install 'pyctrigger[sign]'" == caught.value.hint
     assert SealFlaw.UNSIGNED is Seals([]).open(b"", bytes(32))

@@ -80,6 +80,8 @@ class Verb(NamedTuple):
     """Help for its PATHs; empty for a verb without PATHs, which makes no request about bytecode."""
     defaults: Mapping[str, Any] = {}
     """Defaults of options in the table of settings that have another meaning for it."""
+    helps: Mapping[str, str] = {}
+    """Their helps."""
 
 
 def find_verb(name: str) -> Verb:

@@ -41,7 +41,8 @@ def _path_lines(each: Explanation, report: ExplainReport) -> Iterator[Piece]:
 def _flavour_lines(view: FlavourView, report: ExplainReport) -> Iterator[Piece]:
     yield f"  {shown(view.called)}:{'' if view.note is None else ' ' + shown(view.note)}"
     if view.site_directory is not None:
-        package = f", in the package {shown(view.package)}" if view.package else ""
+        is_module = view.package is not None and view.package.endswith(".py")
+        package = f", in the package {shown(view.package)}" if view.package and not is_module else ""
         yield f"    site directory {shown(view.site_directory)}{package}"
     for level in view.levels:
         yield from _level_lines(level, report)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ...outcome.observer import Observer
 from ...run.hooks.inventory import SystemHook
-from ...run.hooks.manage import Hook, HookReport, HookRequest, manage_hooks
+from ...run.hooks.manage import Hook, HookReport, HookRequest, manage_hooks, seen_outside
 from ...run.scope.settings import BOOLEAN, MANAGERS, Setting, one_of
 from ..output.table import Table
 from ..output.text import shown
@@ -117,22 +117,15 @@ def _describe_firing(hook: SystemHook) -> str:
 
 
 def _result_line(hook: Hook, report: HookReport) -> str:
-    if hook.done == "refused":
-        return f"refused: {shown(hook.file.path)}: {shown(str(hook.reason))}; --force installs it anyway"
-    if hook.owner is not None:
-        return f"kept: {shown(hook.file.path)}: a package owns it: {shown(hook.owner)}"
-    if hook.done == "kept":
-        return (
-            f"kept: {shown(hook.file.path)}: it isn't what these options install; remove it by hand, or use the "
-            "options that it was installed with"
-        )
-    if report.action == "uninstall" and hook.state == "different" and not hook.done:
-        return f"left alone: {shown(hook.file.path)}: it isn't ours"
+    path = shown(seen_outside(report.root, hook.file.path))
+    if hook.reason is not None:
+        hint = f"; {hook.hint}" if hook.hint else ""
+        return f"{hook.done or 'left alone'}: {path}: {shown(hook.reason)}{hint}"
     if any(each.done == "refused" for each in report.hooks):
-        return f"not installed: {shown(hook.file.path)}"
+        return f"not installed: {path}"
     did = f"would be {hook.done}" if report.dry_run and hook.done else hook.done
     unchanged = "already installed" if report.action == "install" else "was not there"
-    return f"{did or unchanged}: {shown(hook.file.path)}"
+    return f"{did or unchanged}: {path}"
 
 
 VERB = Verb(

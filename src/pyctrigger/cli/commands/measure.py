@@ -104,7 +104,7 @@ def cost_line(measurement: Measurement) -> str:
     if measurement.cost <= 0:  # clear in CPU time alone
         return f"stale bytecode costs {measurement.cpu_cost:.3f} s of CPU time at each start, none by the clock"
     cost = f"stale bytecode costs {measurement.cost:.3f} s at each start ({measurement.cpu_cost:.3f} s of CPU time)"
-    return f"{cost}, {measurement.ratio('stale'):.2f} times as long"
+    return f"{cost}: it takes {measurement.ratio('stale'):.2f} times as long"
 
 
 VERB = Verb(

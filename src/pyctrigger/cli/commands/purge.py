@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ...errors import DeclinedError, PyctriggerError, UsageError
 from ...interpreter.interpreter import Interpreter
 from ...outcome.observer import Observer
+from ...outcome.outcome import Tally
 from ...outcome.report import Report
 from ...run import trigger
 from ...run.scope.request import Request
@@ -35,11 +36,11 @@ def _purge_bytecode(call: Call, observer: Observer) -> Report:
     if request.running.dry_run:
         return preview
     if asks and not _ask_confirmation():
-        return _make_refusal(preview, DeclinedError("nothing was removed"))
+        return _make_refusal(preview, DeclinedError("nothing was removed: the answer was not yes"))
     others = sum(taking.by_others for taking in takings)
     if others and not (asks or options.yes):
         what = f"this would remove {counted(others, 'file')} that pyctrigger didn't write; nothing was removed"
-        return _make_refusal(preview, UsageError(what, hint="add -y to go ahead"))
+        return _make_refusal(preview, UsageError(what, hint="add -y to go ahead"), shows_takings=options.json)
     report = trigger.perform(request, observer)
     known = {run.installation: run.takings for run in preview.runs}
     for run in report.runs:
@@ -121,10 +122,14 @@ def _ask_confirmation() -> bool:
     return answer.strip().lower() in (b"y", b"yes")
 
 
-def _make_refusal(preview: Report, error: PyctriggerError) -> Report:
-    """Returns the report of a purge that wasn't done."""
+def _make_refusal(preview: Report, error: PyctriggerError, *, shows_takings: bool = False) -> Report:
+    """Returns the report of a purge that wasn't done: for programs it has what would have been removed."""
     report = Report(preview.command)
     report.errors = [*preview.errors, error]
+    if shows_takings:
+        report.runs = preview.runs
+        for run in report.runs:
+            run.tally = Tally()  # nothing was done, and nothing foretold
     return report
 
 
@@ -132,5 +137,6 @@ VERB = Verb(
     "remove all bytecode of one Python",
     _purge_bytecode,
     summary=summary,
+    helps={"optimize": "only these optimization levels (default: all)"},
     options=(Setting("yes", BOOLEAN, "remove it without asking", flags=("-y", "--yes")),),
 )

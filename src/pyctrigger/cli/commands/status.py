@@ -168,7 +168,7 @@ def _migration_lines(report: MigrationReport) -> list[Piece]:
         about = f"{seconds(estimate.seconds / report.workers)} with {counted(report.workers, 'worker')}"
         last = f"{needed} of {sources} sources need bytecode: about {about}"
         if estimate.untimed:
-            last += f" ({estimate.timed} times are recorded, the others estimated by size)"
+            last += f" (for {estimate.timed} of them a time is recorded, the others are estimated by size)"
     return [*lines, "", last, *(f"not examined: {shown(each.path)}: {each.message}" for each in report.unexamined)]
 
 

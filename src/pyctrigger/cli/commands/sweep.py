@@ -14,4 +14,8 @@ def summary(run: FlavourReport) -> list[str]:
     return [f"{run.name}: {counts.removed} removed, {directories}, {failed} failed in {seconds(run.elapsed_seconds)}"]
 
 
-VERB = Verb("remove bytecode whose source is gone, and temporary files of killed writers", summary=summary)
+VERB = Verb(
+    "remove bytecode whose source is gone, and temporary files of killed writers",
+    summary=summary,
+    helps={"optimize": "only these optimization levels (default: all)"},
+)

@@ -20,11 +20,19 @@ def _table_row(each: Provenance, report: WhichReport) -> tuple[str, ...]:
     return (
         each.flavour or "-",
         "-" if each.pyc.cache_tag is None else str(each.pyc.level),
-        each.state if each.reason is None else f"{each.state} ({each.reason})",
+        _describe_state(each),
         "-" if owner is None else str(owner),
         "-" if each.pyc.source is None else each.pyc.source,
         each.pyc.path,
     )
+
+
+def _describe_state(each: Provenance) -> str:
+    """Returns the state, and in parentheses why, and that runs leave it alone."""
+    # Of what no interpreter is here for, the reason is that.
+    is_left = each.flavour is not None and each.pyc.kind == "pyc" and not each.in_scope and each.state != "unknown"
+    notes = [note for note in (each.reason, "out of scope" if is_left else None) if note]
+    return f"{each.state} ({'; '.join(notes)})" if notes else each.state
 
 
 VERB = Verb(

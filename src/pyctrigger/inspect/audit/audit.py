@@ -191,7 +191,8 @@ def require_module(name: str) -> None:
 
     if importlib.util.find_spec(name) is None:
         raise ShortageError(
-            f"{name} is missing", hint="install pyctrigger with its extra: pip install 'pyctrigger[cluster]'"
+            f"the module {name} is missing",
+            hint="install that as a system package, or with pip install 'pyctrigger[cluster]'",
         )
 
 

@@ -15,7 +15,10 @@ UNPACK_BY_HAND = "this may be a decompression bomb; unpack it by hand if you tru
 HAVE_BACKEND = "install the package that fsspec needs for this kind of URL, such as s3fs, where archives are examined"
 HAVE_CREDENTIALS = "set them for the account that examines: what is in root's environment and files isn't used"
 MAKE_READABLE = "use a Python that everybody may read, or run it under another account"
-HAVE_ZSTD = "install pyctrigger with its extra: pip install 'pyctrigger[audit]'; or run it with Python 3.14 or later"
+HAVE_ZSTD = (
+    "install backports.zstd as a system package, or with pip install 'pyctrigger[audit]'; or run it with Python 3.14 "
+    "or later"
+)
 
 
 class ArchiveError(Exception):

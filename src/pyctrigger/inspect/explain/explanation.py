@@ -211,7 +211,9 @@ class _Viewer:
             sites = ", ".join(site.path for site in target.sites) or "nothing that exists"
             view = view._replace(note=f"outside the scope, which is {sites}: runs leave it alone")
         else:
-            view = view._replace(package=home[1].split("/")[0] or None)
+            # The name of a pyc's directory is replaced by another one: there may be no source beside it.
+            package = home[1].partition("/")[0]
+            view = view._replace(package=None if pyc is not None and package == home[1] else package or None)
             with contextlib.suppress(OSError):
                 if note := examiner.describe_link(subject.path):
                     return view._replace(note=note)

@@ -178,7 +178,7 @@ class Measurement(NamedTuple):
         request, magic_number = self.request, self.interpreter.magic_number
         return {
             "flavour": self.interpreter.flavour,
-            "installation": self.interpreter.installation,
+            "installation": self.interpreter.installation_in(None, self.interpreter.environment),
             "interpreter": interpreter_fields(self.interpreter),
             "modules": list(request.modules),
             **path_fields("script", request.script),

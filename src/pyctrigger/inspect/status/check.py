@@ -20,6 +20,7 @@ from ...run.backlog import Unidentified
 from ...run.scope.request import Request
 from ...run.scope.stored import open_state
 from ...state.history import History, PastRun, elapsed
+from ...state.locations import is_root
 from ...state.lock import Holder
 from ..past import require_readable
 from .status import Standing, standing_of
@@ -168,10 +169,10 @@ def _gather_health(report: CheckReport, request: Request) -> None:
     report.options += [] if request.running.state_dir is None else ["--state-dir", request.running.state_dir]
     base = store.base
     if base is None or not os.path.isdir(base):
-        raise UsageError(
-            "no run has left any state here",
-            hint="start with pyctrigger run, or name another state directory with --state-dir",
-        )
+        hint = "start with pyctrigger run, or name another state directory with --state-dir"
+        if not is_root() and request.running.state_dir is None:  # a monitor's account has no runs of its own
+            hint = "to check what hooks do, run it as root; or name a state directory with --state-dir"
+        raise UsageError("no run has left any state here", hint=hint)
     runs, seen = History(base).runs(), []
     for target, error in find_watched(request, settings, probed, store):
         seen.append(target.interpreter)
@@ -223,7 +224,8 @@ def _judge(report: CheckReport, health: Health) -> None:
         if state is not Alarm.OK:
             add(state, f"{name}: work has been pending for {age:.0f} s")
     if health.parked:
-        add(Alarm.WARNING, f"{name}: {health.parked} entries of the journal failed three times and are parked")
+        they = "an entry of the journal" if health.parked == 1 else f"{health.parked} entries of the journal"
+        add(Alarm.WARNING, f"{name}: {they} failed three times and {'is' if health.parked == 1 else 'are'} parked")
     ago = health.failed_within(limits.failure, report.now)
     if ago is not None:
         shown_by = shlex.join(["pyctrigger", "history", str(health.failed_run), *report.options])

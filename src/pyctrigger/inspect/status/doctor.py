@@ -64,9 +64,11 @@ class Advice(NamedTuple):
 class DoctorReport(Report):
     """The answer."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], state_dir: str | None = None) -> None:
         super().__init__("doctor")
         self._command = command
+        self.state_dir = state_dir
+        """The one that was named, if any: what is to be typed is about the same."""
         self.managers: list[str] = []
         self.hooks: list[SystemHook] = []
         self.hooks_enabled = True
@@ -84,7 +86,9 @@ class DoctorReport(Report):
 
     def to_type(self, *words: str) -> str:
         """Returns a command with the rights that it needs, for a shell."""
-        return shlex.join([*self._command, *words])
+        # Hooks are the same whatever the state.
+        state = ["--state-dir", self.state_dir] if self.state_dir is not None and words[0] != "hooks" else []
+        return shlex.join([*self._command, *words, *state])
 
     @property
     def verdict(self) -> str:
@@ -126,7 +130,7 @@ def examine(state_dir: str | None, config: str | None, command: Sequence[str]) -
 
     Raises UsageError and RefusedError for options that can't be followed.
     """
-    report = DoctorReport(command)
+    report = DoctorReport(command, state_dir)
     require_readable(state_dir)
     request = Request(Work.STATUS, running=Running(state_dir=state_dir, config=config))
     report.managers = [name for name, kind in MANAGERS.items() if kind().is_present]
@@ -249,6 +253,6 @@ def _scope_of(health: Health, found: list[str]) -> list[str]:
     """Returns the options for an environment, or for an interpreter that isn't found by itself."""
     if health.prefix is not None:
         return ["--prefix", health.prefix]
-    if health.interpreter is None or health.interpreter.executable in found:
-        return []
-    return ["--python", health.interpreter.executable]
+    # One that could never be asked is called as its hook calls it.
+    executable = health.flavour if health.interpreter is None else health.interpreter.executable
+    return ["--python", executable] if "/" in executable and executable not in found else []

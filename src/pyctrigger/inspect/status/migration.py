@@ -33,9 +33,14 @@ def _compare(request: Request, against: str, observer: Observer) -> MigrationRep
 
     operation = prepare(request, observer)
     scope = request.scope._replace(pythons=(against,), prefixes=(), prefixes_below=(), root=None, trust_root=False)
-    (goal,) = find_interpreters(request._replace(scope=scope), operation.settings, operation.probed)
-    if isinstance(goal, PyctriggerError):
-        raise goal
+    try:
+        (goal,) = find_interpreters(request._replace(scope=scope), operation.settings, operation.probed)
+        if isinstance(goal, PyctriggerError):
+            raise goal
+    except PyctriggerError as error:
+        error.message = error.message.replace("--python ", "--against ")
+        error.hint = error.hint and error.hint.replace("--python ", "--against ")
+        raise
     jobs = operation.settings.jobs if request.running.jobs is None else request.running.jobs
     report = MigrationReport(goal, worker_count(jobs))
     report.errors += operation.report.errors

@@ -68,7 +68,7 @@ class Gatekeeper:
         if not step.obstacle or self._wanted.trust_nothing:
             return self.permits(layout, step.relative)
         if not step.goes_on:
-            reason = f"{step.obstacle}; pyctrigger repair replaces it"
+            reason = f"it {step.obstacle}; pyctrigger repair replaces it"
             self._tally.failures.append(Failure(layout.describe_pyc(step.relative), "refused", reason))
         return False
 

@@ -15,7 +15,7 @@ from ...outcome.outcome import path_fields
 from ...outcome.report import Report
 from ...packages.every import HOOKS, MANAGERS
 from ...packages.hook import HookFile, Subject
-from ...packages.ownership import owners_of
+from ...packages.ownership import Owner, owners_of
 from ...tree.identity import ForeignPlaceError
 from ..scope.places import require_root
 from ..scope.root_files import files_of
@@ -53,11 +53,13 @@ class Hook(NamedTuple):
     """absent, installed, or different: a file of this name that says something else."""
     done: str = ""
     """What this call did: installed, removed, or nothing; kept: it isn't what this call would install, or a package
-    owns it; refused: somebody else's file has its name, or another hook does the same."""
+    owns it or may own it; refused: somebody else's file has its name, or another hook does the same."""
     owner: str | None = None
     """The package that owns it, which is why it was kept."""
     reason: str | None = None
-    """Why it was refused."""
+    """Why it was refused, kept or left alone."""
+    hint: str | None = None
+    """What to do about that."""
     served: str = ""
     """The Python that it is for: a flavour, or the path of another interpreter of that flavour."""
 
@@ -71,6 +73,7 @@ class Hook(NamedTuple):
             "done": self.done,
             "owner": self.owner,
             "reason": self.reason,
+            "hint": self.hint,
             "text": self.file.text,
         }
 
@@ -78,9 +81,10 @@ class Hook(NamedTuple):
 class HookReport(Report):
     """The hooks, and what was done to them."""
 
-    def __init__(self, action: str, *, dry_run: bool) -> None:
+    def __init__(self, action: str, *, dry_run: bool, root: str | None) -> None:
         super().__init__("hooks", dry_run=dry_run)
         self.action = action
+        self.root = root
         self.hooks: list[Hook] = []
         #: For `list`: all that the system has, whoever made them.
         self.standing: list[SystemHook] = []
@@ -120,7 +124,7 @@ def manage_hooks(request: HookRequest) -> HookReport:
 
 
 def _manage(request: HookRequest) -> HookReport:
-    report = HookReport(request.action, dry_run=request.dry_run)
+    report = HookReport(request.action, dry_run=request.dry_run, root=request.root)
     wanted = list(subjects(request.pythons, request.program, request.site_dirs))
     for name in [request.manager] if request.manager else _managers_of(request.root):
         for subject in wanted:
@@ -141,7 +145,7 @@ def _install(report: HookReport, request: HookRequest) -> None:
     """Install the hooks. If one is refused, none is installed: half of a hook would be worse than none."""
     if not request.force:
         standing = system_hooks(request.root, report.notices.append)
-        report.hooks = [_checked(hook, _look(request, hook.file), standing) for hook in report.hooks]
+        report.hooks = [_checked(hook, request, standing) for hook in report.hooks]
         if any(hook.done == "refused" for hook in report.hooks):
             return
     report.hooks = [hook if hook.state == "installed" else hook._replace(done="installed") for hook in report.hooks]
@@ -153,22 +157,30 @@ def _uninstall(report: HookReport, request: HookRequest) -> None:
     paths = [hook.file.path for hook in report.hooks if hook.state != "absent"]
     unknown: list[str] = []
     owners = owners_of(paths, files_of(request.root), unknown.append) if paths else {}
-    # Where it is unknown whether a package owns it, the reason is named in place of the package.
-    owned = {path: str(owners.get(path) or unknown[0]) for path in paths if path in owners or unknown}
-    report.hooks = [_judged(hook, request, owned.get(hook.file.path)) for hook in report.hooks]
+    doubt = unknown[0] if unknown else None
+    report.hooks = [_judged(hook, request, owners.get(hook.file.path), doubt) for hook in report.hooks]
     if not request.stateless:
         former = [describe_former(request.root, hook.file.path, request.state_dir) for hook in report.hooks]
         report.notices += filter(None, former)
     _change(report, request, "removed", HookDirectory.remove)
 
 
-def _judged(hook: Hook, request: HookRequest, owner: str | None) -> Hook:
-    """Returns the hook with what `uninstall` does to it."""
+def _judged(hook: Hook, request: HookRequest, owner: Owner | None, doubt: str | None) -> Hook:
+    """Returns the hook with what `uninstall` does to it. `doubt` is why it isn't known which packages own files."""
+    if hook.state == "absent":
+        return hook
     if owner is not None:
-        return hook._replace(done="kept", owner=owner)
+        reason, hint = f"a package owns it: {owner}", "removing the package removes it"
+        return hook._replace(done="kept", owner=str(owner), reason=reason, hint=hint)
+    if doubt is not None:
+        return hook._replace(done="kept", reason=doubt, hint="if no package owns it, remove it by hand")
     if hook.state == "installed":
         return hook._replace(done="removed")
-    return hook._replace(done="kept") if is_ours(_look(request, hook.file).content) else hook
+    if not is_ours(_look(request, hook.file).content):
+        return hook._replace(reason="it isn't ours")
+    reason = "it isn't what these options install"
+    hint = "remove it by hand, or use the options that it was installed with"
+    return hook._replace(done="kept", reason=reason, hint=hint)
 
 
 def _as_installed(file: HookFile, manager: str, subject: Subject, request: HookRequest) -> HookFile:
@@ -194,15 +206,15 @@ def _list_standing(report: HookReport, request: HookRequest, served: list[str]) 
         pairs = iter(dict.fromkeys(pair for python in served for pair in rivals(standing, python=python)))
     else:
         report.standing = standing
-    report.notices += map(_doubled, pairs)
+    report.notices += [_doubled(pair, request.root) for pair in pairs]
 
 
-def _checked(hook: Hook, entry: Occupant, standing: list[SystemHook]) -> Hook:
+def _checked(hook: Hook, request: HookRequest, standing: list[SystemHook]) -> Hook:
     """Returns the hook, refused if its name is taken by another file, or another hook does the same."""
     if hook.state == "installed":
         return hook
-    if hook.state == "different" and not is_ours(entry.content):
-        return hook._replace(done="refused", reason="a file that isn't ours is in its place")
+    if hook.state == "different" and not is_ours(_look(request, hook.file).content):
+        return _refused(hook, "a file that isn't ours is in its place")
     own = SystemHook(hook.manager, hook.file.path, None, (hook.served,))
     owned = next((each for each in standing if each.path == own.path and each.package is not None), None)
     others = [each for each in standing if each.path != own.path]
@@ -211,7 +223,11 @@ def _checked(hook: Hook, entry: Occupant, standing: list[SystemHook]) -> Hook:
     found = owned or other or masked
     if found is None:
         return hook
-    return hook._replace(done="refused", reason=f"{_named(found)} does the same for {hook.served}")
+    return _refused(hook, f"{_named(found, request.root)} does the same for {hook.served}")
+
+
+def _refused(hook: Hook, reason: str) -> Hook:
+    return hook._replace(done="refused", reason=reason, hint="--force installs it anyway")
 
 
 def _masks(own: SystemHook, other: SystemHook) -> bool:
@@ -224,15 +240,22 @@ def _masks(own: SystemHook, other: SystemHook) -> bool:
     )
 
 
-def _named(hook: SystemHook) -> str:
-    return f"the hook of {hook.origin} ({hook.path})" if hook.package else f"the hook {hook.path}"
+def seen_outside(root: str | None, path: str) -> str:
+    """Returns the path that a file in a root has here."""
+    return path if root is None else f"{root.rstrip('/')}{path}"
 
 
-def _doubled(pair: tuple[SystemHook, SystemHook]) -> str:
+def _named(hook: SystemHook, root: str | None) -> str:
+    path = seen_outside(root, hook.path)
+    return f"the hook of {hook.origin} ({path})" if hook.package else f"the hook {path}"
+
+
+def _doubled(pair: tuple[SystemHook, SystemHook], root: str | None) -> str:
     first, second = pair
     pythons = ", ".join([each for each in second.pythons if first.serves(each)] or first.pythons) or "every Python"
     return (
-        f"{first.manager} calls pyctrigger twice for {pythons}: {_named(first)} and {_named(second)}; one is enough: "
+        f"{first.manager} calls pyctrigger twice for {pythons}: {_named(first, root)} and {_named(second, root)}; one "
+        "is enough: "
         "pyctrigger hooks uninstall removes what hooks install made"
     )
 

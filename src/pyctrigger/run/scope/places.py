@@ -70,7 +70,7 @@ def no_directory(
         return UsageError(f"{option} {path}: {reason}", hint=hint)
     try:
         os.stat(path)
-        reason = "is no directory"
+        reason = "not a directory"
     except PermissionError as error:
         reason, hint = str(error.strerror), hint_for_place(error, hint)
     except (OSError, ValueError):

@@ -207,16 +207,18 @@ LEVELS = ValueKind(
 )
 MODES = one_of(*(mode.value for mode in InvalidationMode), becomes=InvalidationMode)._replace(value="MODE")
 COUNT = whole_number(0, 4096)
-EPOCH = whole_number(0, 1 << 63, "a number of seconds since 1970")
+EPOCH = whole_number(0, 1 << 63, "a whole number of seconds since 1970, 0 or more")
 SECONDS = ValueKind(
     "a number of seconds, 0 or more",
     _are_seconds,
     float,
-    say="a number of seconds",
+    say="a number of seconds, 0 or more",
     value="SECONDS",
     parse=float,
 )
-POSITIVE_SECONDS = SECONDS._replace(is_valid=lambda value: value != 0 and _are_seconds(value))
+POSITIVE_SECONDS = SECONDS._replace(
+    is_valid=lambda value: value != 0 and _are_seconds(value), say="a number of seconds, more than 0"
+)
 #: What a run may wait for something that only makes it faster.
 FEW_SECONDS = SECONDS._replace(
     write="a number of seconds, more than 0 and at most 60",

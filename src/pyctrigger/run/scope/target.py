@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 from ...errors import NoLibraryError, RightsError, UsageError
@@ -269,13 +269,18 @@ def _describe_mounts(interpreter: Interpreter, root: str) -> list[str]:
     return [f"{', '.join(found)}: mounts below a root aren't entered; {HINT_FOR_MOUNT}"] if found else []
 
 
-def widening(request: Request, outside: Iterable[str], targets: Iterable[Target]) -> str:
+def widening(request: Request, outside: Collection[str], targets: Iterable[Target]) -> str:
     """Returns the hint that brings the paths into the scope."""
     scope = request.scope
     if scope.prefixes or scope.prefixes_below:
         return "leave out --prefix, or name paths inside it"
+    directory, environment = "its directory", "its environment"
+    if len(outside) > 1:
+        directory, environment = "their directories", "their environments"
     if scope.site_dirs:
-        return "name their directory with --site-dir as well"
+        return f"name {directory} with --site-dir as well"
     library = [path for target in targets for path in own_directories(target.interpreter).library]
     is_library = not scope.stdlib and all(home_of(path, library) for path in outside)
-    return "add --stdlib" if is_library else "name their directory with --site-dir, or their environment with --prefix"
+    if is_library:
+        return "add --stdlib"
+    return f"name {directory} with --site-dir, or {environment} with --prefix"

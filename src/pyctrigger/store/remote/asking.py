@@ -81,7 +81,9 @@ class RemoteStore:
         if self._reads:
             self.signers = list(dict.fromkeys(read_trusted(settings.trusted_keys)))
         if self._reads and not self.signers:
-            raise ShortageError("no keys are trusted, so nothing in it can be", hint="set trusted_keys in [store]")
+            raise ShortageError(
+                "without trusted keys nothing in it can be believed", hint="set trusted_keys in [store]"
+            )
         if len(self.signers) > 255:
             raise ShortageError("too many keys are trusted", hint="name at most 255 trusted_keys in [store]")
         password = address.password
@@ -118,7 +120,7 @@ class RemoteStore:
         """Returns what is to be said of it, at the end of a run: one line at most."""
         said = []
         if self.problem:
-            said.append(f"it can't be asked: {self.problem}")
+            said.append(f"it was not asked: {self.problem}")
         elif trouble := self.balance.trouble:
             said.append(f"{trouble.words}; the rest was compiled")
         if flaws := self.balance.counted().flaws:

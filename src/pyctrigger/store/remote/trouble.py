@@ -39,8 +39,10 @@ _WORDS = {
     Trouble.NOT_ALLOWED: "it refuses this user or password",
     Trouble.FAILING: "it answers with errors",
     Trouble.PROTOCOL: "it doesn't answer as such a store does",
-    Trouble.NO_REDIS: "this needs the library redis (install pyctrigger[redis])",
-    Trouble.NO_SIGNATURES: "signatures need the library cryptography (install pyctrigger[sign])",
+    Trouble.NO_REDIS: "this needs the library redis (a system package, or pip install 'pyctrigger[redis]')",
+    Trouble.NO_SIGNATURES: (
+        "signatures need the library cryptography (a system package, or pip install 'pyctrigger[sign]')"
+    ),
     Trouble.MEMORY: "what it sent needs too much memory",
     Trouble.TOO_SLOW: "it took longer than it saved by `timeout` seconds",
     Trouble.LOST: "the process that asked it ended",

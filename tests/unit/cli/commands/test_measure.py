@@ -17,12 +17,12 @@ NOTHING = "no clear difference; more --runs, or a quieter machine, may show one"
         (
             (0.3, 0.2),
             (0.1, 0.1),
-            "stale bytecode costs 0.200 s at each start (0.100 s of CPU time), 3.00 times as long",
+            "stale bytecode costs 0.200 s at each start (0.100 s of CPU time): it takes 3.00 times as long",
         ),
         (
             (0.3, 0.1),
             (0.1, 0.1),
-            "stale bytecode costs 0.200 s at each start (0.000 s of CPU time), 3.00 times as long",
+            "stale bytecode costs 0.200 s at each start (0.000 s of CPU time): it takes 3.00 times as long",
         ),
         ((0.1, 0.2), (0.2, 0.1), "stale bytecode costs 0.100 s of CPU time at each start, none by the clock"),
         ((0.1, 0.2), (0.1, 0.1), "stale bytecode costs 0.100 s of CPU time at each start, none by the clock"),

@@ -226,7 +226,7 @@ CASES: dict[str, tuple[Entries, str | None, dict[str, Any], list[str]]] = {
         {},
         [
             "compiled site/p/a.py: missing",
-            "failure refused site/cache: is a link or a file; pyctrigger repair replaces it",
+            "failure refused site/cache: it is a link or a file; pyctrigger repair replaces it",
             "compiled 1",
             "failed 1",
             "asked a.py",

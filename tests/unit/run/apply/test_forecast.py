@@ -114,7 +114,7 @@ CASES: dict[str, tuple[Mapping[str, Any], dict[str, int], dict[str, Any], list[s
         {},
         {},
         ["p: obstacle: is a link or a file"],
-        ["p/__pycache__: is a link or a file"],
+        ["p/__pycache__: it is a link or a file"],
         1,
     ),
     "the same, and a repair": (

@@ -142,11 +142,16 @@ def test_what_a_package_owns_is_kept(system: System) -> None:
     system.manage("install", "3.11")
     system.databases = {"/var/lib/dpkg/status": b"", "/var/lib/dpkg/info/p.list": f"{APT}\n".encode()}
     report = system.manage("uninstall", "3.11")
-    assert ([("kept", "p (dpkg)")], 1) == ([(hook.done, hook.owner) for hook in report.hooks], report.exit_code)
+    (hook,) = report.hooks
+    assert ("kept", "p (dpkg)", "a package owns it: p (dpkg)", 1) == (
+        *(hook.done, hook.owner, hook.reason),
+        report.exit_code,
+    )
     system.databases = {"/lib/apk/db/installed/x": b""}
     unknown = system.manage("uninstall", "3.11")
-    assert [("kept", "apk can't be asked which files it owns: [Errno 2] it isn't there")] == [
-        (hook.done, hook.owner) for hook in unknown.hooks
+    reason, hint = "apk can't be asked which files it owns: [Errno 2] it isn't there", "if no package owns it, remove "
+    assert [("kept", None, reason, f"{hint}it by hand")] == [
+        (hook.done, hook.owner, hook.reason, hook.hint) for hook in unknown.hooks
     ]
     assert [APT] == list(system.files)
 
@@ -154,11 +159,11 @@ def test_what_a_package_owns_is_kept(system: System) -> None:
 OTHER = "/etc/apt/apt.conf.d/50other"
 #: Another hook, the package that has it, and why ours is refused, or None.
 RIVALS: list[tuple[str, str, str | None, str | None]] = [
-    (OTHER, CALL, None, f"the hook {OTHER} does the same for py311"),
-    (OTHER, CALL, "p", f"the hook of package p ({OTHER}) does the same for py311"),
+    (OTHER, CALL, None, f"the hook {{root}}{OTHER} does the same for py311"),
+    (OTHER, CALL, "p", f"the hook of package p ({{root}}{OTHER}) does the same for py311"),
     (OTHER, CALL.replace("3.11", "3.12"), "p", None),
     (OTHER, "x /usr/bin/other run --python 3.11", "p", None),
-    (APT, CALL, "p", f"the hook of package p ({APT}) does the same for py311"),
+    (APT, CALL, "p", f"the hook of package p ({{root}}{APT}) does the same for py311"),
     (APT, CALL, None, None),
     ("/etc/apk/commit_hooks.d/x", CALL, None, None),
 ]
@@ -174,7 +179,8 @@ def test_a_hook_beside_another_one(
     if package is not None:
         system.databases[f"/var/lib/dpkg/info/{package}.list"] = f"{path}\n".encode()
     (hook,) = system.manage("install", "3.11", dry_run=True).hooks
-    assert ("refused" if reason else "installed", reason) == (hook.done, hook.reason)
+    expected = ("refused", reason.format(root=system.root)) if reason else ("installed", None)
+    assert expected == (hook.done, hook.reason)
     (forced,) = system.manage("install", "3.11", force=True).hooks
     assert ("installed", None) == (forced.done, forced.reason)
 
@@ -186,7 +192,7 @@ def test_our_file_would_mask_a_packages(system: System) -> None:
     system.write(vendors, CALL.replace("3.11", "/opt/python"))
     system.databases = {"/var/lib/pacman/local/p-1/files": f"%FILES%\n{vendors.lstrip('/')}\n".encode()}
     report = system.manage("install", "3.11", manager="pacman")
-    reason = f"the hook of package p-1 ({vendors}) does the same for py311"
+    reason = f"the hook of package p-1 ({system.root}{vendors}) does the same for py311"
     found = {os.path.basename(hook.file.path): (hook.done, hook.reason) for hook in report.hooks}
     package = next(each for each in inventory.system_hooks(str(system.root), print)).package
     assert ("refused", reason.replace("p-1", str(package))) == found[name]
@@ -248,7 +254,8 @@ def test_what_a_system_has_is_listed(system: System) -> None:
     other = SystemHook("dpkg", OTHER, None, ("py311", "py312"))
     apks = SystemHook("apk", "/etc/apk/commit_hooks.d/x", None, ("py311",))
     twice = (
-        f"dpkg calls pyctrigger twice for py311: the hook {OTHER} and the hook {APT}; one is enough: "
+        f"dpkg calls pyctrigger twice for py311: the hook {system.root}{OTHER} and the hook {system.root}{APT}; one is "
+        "enough: "
         "pyctrigger hooks uninstall removes what hooks install made"
     )
     for manager, pythons, expected, notices in (
@@ -388,6 +395,7 @@ def test_what_the_json_says(system: System) -> None:
             "done": "refused",
             "owner": None,
             "reason": "a file that isn't ours is in its place",
+            "hint": "--force installs it anyway",
             "text": FILES["dpkg", "3.11"][0].text,
         }
     ] == document["hooks"]

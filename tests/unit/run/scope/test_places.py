@@ -104,7 +104,7 @@ def test_what_is_not_there_yet_lies_where_its_parent_does(top: Path, path: str, 
     ("path", "reason", "hint"),
     [
         ("/absent", "no such directory", "name a directory that exists"),
-        ("/file", "is no directory", "name a directory that exists"),
+        ("/file", "not a directory", "name a directory that exists"),
         ("/a\0b", "no such directory", "name a directory that exists"),
     ],
 )
@@ -137,7 +137,7 @@ NAMED: list[tuple[dict[str, Any], bool, tuple[str, str] | None]] = [
     ({"prefixes": ("T/a", "T/link")}, False, None),
     ({"prefixes": ("T/a", "T/no")}, False, ("--prefix T/no: no such directory", NO)),
     ({"prefixes": ("T/no",), "site_dirs": ("T/nor",)}, False, ("--prefix T/no: no such directory", NO)),
-    ({"site_dirs": ("T/file",)}, False, ("--site-dir T/file: is no directory", NO)),
+    ({"site_dirs": ("T/file",)}, False, ("--site-dir T/file: not a directory", NO)),
     ({"prefixes_below": ("T/no",)}, False, ("--prefix-below T/no: no such directory", NO)),
     ({"pycache_prefix": "T/no"}, False, ("--pycache-prefix T/no: no such directory", NO)),
     ({"pycache_prefix": "T/a", "site_dirs": ("T/a",), "prefixes_below": ("T/a",)}, False, None),
@@ -145,7 +145,7 @@ NAMED: list[tuple[dict[str, Any], bool, tuple[str, str] | None]] = [
     ({"root": "T", "prefixes": ("/a",), "site_dirs": ("/absolute",)}, False, None),
     ({"root": "T", "prefixes": ("/no",)}, False, ("--prefix /no: no such directory in T", NO)),
     ({"root": "T/no"}, False, ("--root T/no: no such directory", NO_ROOT)),
-    ({"root": "T/file"}, True, ("--root T/file: is no directory", NO_ROOT)),
+    ({"root": "T/file"}, True, ("--root T/file: not a directory", NO_ROOT)),
 ]
 
 
@@ -277,7 +277,7 @@ def test_who_may_not_look_finds_nothing() -> None:
 
         found = in_child(look, account=12345)
         hint = "run it as an account that may look there"
-        assert [True, "is no directory"] == [look()[2], look()[3].partition(": ")[2]]
+        assert [True, "not a directory"] == [look()[2], look()[3].partition(": ")[2]]
         assert [None, None, False, f"--prefix {path}: Permission denied", hint] == found
         assert locate(None, path) is not None
 

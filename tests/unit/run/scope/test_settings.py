@@ -192,10 +192,10 @@ WRONGLY_SAID: list[tuple[ValueKind, str, str]] = [
     (COUNT, "+1", "use a number from 0 to 4096"),
     (COUNT, "\u0663", "use a number from 0 to 4096"),
     (COUNT, "9" * 5000, "use a number from 0 to 4096"),
-    (EPOCH, "-1", "use a number of seconds since 1970"),
-    (SECONDS, "inf", "use a number of seconds"),
-    (SECONDS, "soon", "use a number of seconds"),
-    (POSITIVE_SECONDS, "0", "use a number of seconds"),
+    (EPOCH, "-1", "use a whole number of seconds since 1970, 0 or more"),
+    (SECONDS, "inf", "use a number of seconds, 0 or more"),
+    (SECONDS, "soon", "use a number of seconds, 0 or more"),
+    (POSITIVE_SECONDS, "0", "use a number of seconds, more than 0"),
     (SIZES, "much", "use a size such as 2GiB, 512MiB or a number of bytes"),
 ]
 

@@ -121,7 +121,7 @@ class Dealer(Servant):
         if kind == _UNREACHABLE:
             hint = "is it running? for tls:// name its certificates in Dask's configuration (distributed.comm.tls)"
             return UnexaminedError(f"{self._address}: no scheduler answers: {reason}", hint=hint)
-        hint = f"install pyctrigger[cluster] {VERSION} for the scheduler and for each node"
+        hint = f"install distributed and pyctrigger {VERSION} for the scheduler and for each node"
         return UnexaminedError(f"{self._address}: a node can't examine anything: {reason}", hint=hint)
 
 
