@@ -229,7 +229,7 @@ def test_a_run_waits_for_no_other_program(pyctrigger: Command, scope: list[Argum
         listed = pyctrigger.text("history")
     pyctrigger.json("run", *scope)
 
-    line = f"the history isn't kept: {pyctrigger.state}: database is locked\n"
+    line = f"pyctrigger: the history isn't kept: {pyctrigger.state}: database is locked\n"
     assert (1, line) == (held.counts["compiled"], held.err)
     assert ("", f"{place} can't be read: database is locked\n") == (listed.out, listed.err)
     assert [2, 1] == [run["number"] for run in past(pyctrigger)]

@@ -756,7 +756,7 @@ def test_environment_of_a_conda_kind(pyctrigger: Command, tmp_path: Path, newest
 def test_site_directory_has_to_exist(pyctrigger: Command, site: Path, newest: Found) -> None:
     """Or be one."""
     write_tree(site, {"module.py": ""})
-    for path, reason in ((site / "gone", "no such directory"), (site / "module.py", "is no directory")):
+    for path, reason in ((site / "gone", "no such directory"), (site / "module.py", "not a directory")):
         outcome = pyctrigger.text("run", "--python", newest.path, "--site-dir", site, "--site-dir", path)
         assert outcome.code == 2
         assert outcome.err == f"pyctrigger: --site-dir {path}: {reason}; name a directory that exists\n"

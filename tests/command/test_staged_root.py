@@ -388,7 +388,7 @@ def test_a_purge_is_about_the_interpreter_of_the_flavour_whichever_installation_
 def test_a_root_that_is_none_is_named(pyctrigger: Command, newest: Interpreter, tmp_path: Path) -> None:
     """A missing directory, and a file: exit 2."""
     (tmp_path / "file").write_text("")
-    for name, reason in (("missing", "no such directory"), ("file", "is no directory")):
+    for name, reason in (("missing", "no such directory"), ("file", "not a directory")):
         outcome = perform(pyctrigger, "run", "--stateless", "--root", tmp_path / name, "--python", newest.path)
         assert 2 == outcome.code
         assert f"--root {tmp_path}/{name}: {reason}" == outcome.document["errors"][0]["message"]
