@@ -361,7 +361,7 @@ def test_what_is_named_and_is_not_there_is_an_error_and_is_not_made(
         assert (2, GONE[option].format(gone=gone)) == (code, said), verb
         if option != "--config":
             _, said, _ = act(fresh, verb, ["--python", str(system.python), option, str(file), *paths])
-            assert GONE[option].replace("no such", "is no").format(gone=file) == said, verb
+            assert GONE[option].replace("no such directory", "not a directory").format(gone=file) == said, verb
         assert [] == [path for path in (fresh.state, gone) if path.exists()], verb
         assert locks == os.listdir(lock_directory() or "/nowhere"), verb
     assert before == everything(system)
