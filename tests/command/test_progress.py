@@ -232,4 +232,7 @@ def test_very_many_are_not_counted(pyctrigger: Command, tmp_path: Path, newest: 
 
     hook = pyctrigger.json("run", "--hook", "--python", newest.path, "--site-dir", site)
 
-    assert (6, f"pyctrigger: {newest.flavour}: more than 4 sources need bytecode\n") == (hook.counts["compiled"], hook.err)
+    assert (6, f"pyctrigger: {newest.flavour}: more than 4 sources need bytecode\n") == (
+        hook.counts["compiled"],
+        hook.err,
+    )
