@@ -220,8 +220,8 @@ def test_orphan(pyctrigger: Command, compiled: Path, newest: Interpreter, tmp_pa
     outcome = pyctrigger.text("audit", "-v", build_tar(compiled, tmp_path / "a.tar.xz"))
 
     assert 1 == outcome.code
-    assert f"  orphan (source): {pyc.relative_to(compiled)}\n" in outcome.out
-    assert outcome.out.count("orphan (") == 1
+    assert f"  orphan: {pyc.relative_to(compiled)}: the archive has no source for it\n" in outcome.out
+    assert outcome.out.count("  orphan: ") == 1
 
 
 @pytest.mark.parametrize(("archive", "reason", "field"), [("a.tar", "mtime", 8), ("a.zip", "size", 12)])
@@ -358,7 +358,10 @@ def test_lines_for_a_person(pyctrigger: Command, shelf: Path, newest: Interprete
     ] == lines
     flavour = f"py{_digits(newest)}"
     assert last.startswith(f"4 archives, 2 with bytecode, 1 to rebuild for {flavour}, 1 stale, 1 not examined in ")
-    assert f"{shelf}/d\\n.whl: damaged: can't be read: File is not a zip file\n" == outcome.err
+    assert [
+        f"{shelf}/d\\n.whl: damaged: can't be read: File is not a zip file",
+        "hint: damaged: fetch or build the archive again",
+    ] == outcome.err.splitlines()
     assert 3 == outcome.code
 
 
@@ -403,6 +406,7 @@ def test_one_object_a_line(pyctrigger: Command, shelf: Path, newest: Interpreter
     document = pyctrigger.json("audit", "--python", newest.path, shelf).document
 
     assert [{"schema": 1, **archive} for archive in document["archives"]] == [json.loads(line) for line in lines]
+    assert {"damaged": "fetch or build the archive again"} == document["hints"]
     assert (1, "audit", [], []) == tuple(document[key] for key in ("schema", "command", "errors", "runs"))
     assert [False, True, False, False] == [archive["needs_rebuild"] for archive in document["archives"]]
     summary = document["summary"]

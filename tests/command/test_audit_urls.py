@@ -183,13 +183,14 @@ def test_what_cannot_be_reached_is_named(pyctrigger: Command) -> None:
         outcome = pyctrigger.text("audit", closed, "nope://x/y", "simplecache::http://x/y", "file:///none", "s3://a/b")
 
     assert (3, "5 archives, 0 with bytecode, 5 not examined") == (outcome.code, outcome.out.partition(" in ")[0])
-    refused, unknown, chain, file, backend = outcome.err.splitlines()
+    refused, unknown, chain, file, backend, hint = outcome.err.splitlines()
     assert f"{closed}: io: Connection refused" == refused
     assert unknown.startswith(
         "nope://x/y: unsupported: can't be fetched: Protocol not known: nope; install the package"
     )
     assert chain.startswith("simplecache::http://x/y: unsupported: is a chain of file systems")
     assert "file:///none: io: No such file or directory" == file
+    assert "hint: io: check that the file or URL exists, and that this account may read it" == hint
     assert backend.startswith("s3://a/b: unsupported: can't be fetched: ")
 
 

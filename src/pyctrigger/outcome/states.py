@@ -23,6 +23,9 @@ class State(NamedTuple):
     """The same for people."""
 
 
+#: Code names the path that it was compiled for: in a copied environment all of it is other code, and harmless.
+OTHER_CODE = "its code isn't what its source compiles to here: copied from another path, or changed"
+
 STATES = {
     Verdict.FRESH: State("fresh", None, "it fits its source"),
     Verdict.MISSING: State("missing", None, "no bytecode"),
@@ -34,7 +37,7 @@ STATES = {
     Verdict.OTHER_MODE: State("stale", "mode", "another invalidation mode is configured"),
     Verdict.FOREIGN_MAGIC: State("foreign-magic", None, "its magic number is another Python's"),
     Verdict.CORRUPT: State("corrupt", None, "it can't be loaded"),
-    Verdict.MISMATCHED: State("mismatched", None, "its code isn't its source's"),
+    Verdict.MISMATCHED: State("mismatched", None, OTHER_CODE),
     Verdict.OBSTRUCTED: State("obstructed", None, "something that isn't a regular file has its name"),
     Verdict.UNREADABLE: State("unreadable", None, "accounts that may read its source can't read it"),
     Verdict.EXPOSED: State("stale", "rights", "accounts have more rights to it than to its source"),
@@ -79,7 +82,7 @@ def cause(verdicts: Iterable[Verdict]) -> str:
 
 #: What unproven bytecode was, after compiling the source gave different code. It was not loaded, to tell which.
 _PROVEN = {
-    Verdict.SUSPECT: State("corrupt or mismatched", None, "its body isn't what its source compiles to"),
+    Verdict.SUSPECT: State("corrupt or mismatched", None, OTHER_CODE),
     Verdict.UNPROVEN: STATES[Verdict.OTHER_HASH],
 }
 

@@ -315,7 +315,10 @@ def test_poisoned_code_is_found_with_the_store_that_had_it(shop: Shop) -> None:
     assert [] == shop.run(tree, verb="verify").findings  # which believes its records
     (finding,) = shop.run(tree, "--compare-code", verb="verify").findings
     assert ("mismatched", str(tree / "good.py")) == (finding["kind"], finding["source"])
-    assert f"its code isn't its source's; {origin}" == finding["reason"]
+    assert (
+        f"its code isn't what its source compiles to here: copied from another path, or changed; {origin}"
+        == finding["reason"]
+    )
     assert [str(shop.store), None] == [finding.get("store"), finding.get("signer", "")]
     assert origin in shop.explain(tree, "good.py")
     assert "from the store" not in shop.explain(tree, "own.py")

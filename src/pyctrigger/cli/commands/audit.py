@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...inspect.audit.archive_report import ArchiveReport
+from ...inspect.audit.archive_report import ArchiveReport, hints_for
+from ...inspect.audit.judgement import REASONS
 from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, SECONDS, SIZES, TEXT, TEXTS, Setting, one_of
 from ..output.text import counted, flush_output, say, seconds, shown
@@ -37,7 +38,11 @@ def _audit_archives(call: Call, observer: Observer) -> AuditReport:
         scheduler=options.scheduler,
     )
 
+    failures: list[dict[str, str]] = []
+
     def show(archive: ArchiveReport) -> None:
+        if archive.failure is not None:
+            failures.append(archive.failure)
         if archive.failure is not None or sys.stdout.isatty():
             observer.finished()  # erase the progress before other output on the same terminal
         _show_archive(archive, options)
@@ -48,6 +53,8 @@ def _audit_archives(call: Call, observer: Observer) -> AuditReport:
     if not (options.json or options.needs_rebuild or options.quiet or options.format in ("jsonl", "csv")):
         for line in _summary_lines(report):
             say(sys.stdout, line)
+        for kind, hint in hints_for(failures).items():
+            say(sys.stderr, f"hint: {kind}: {hint}")
     return report
 
 
@@ -129,7 +136,8 @@ def _archive_lines(archive: ArchiveReport, options: SimpleNamespace) -> list[str
     lines = [f"{shown(archive.path)}: {archive.format}: {held or 'no bytecode'}" + (f": {found}" if found else "")]
     if options.verbose:
         lines += [
-            f"  {kind} ({reason}): {shown(pyc or member or '')}" for kind, reason, pyc, _, member in archive.findings
+            f"  {kind}: {shown(pyc or member or '')}: {REASONS[kind or ''][reason or '']}"
+            for kind, reason, pyc, _, member in archive.findings
         ]
         if archive.found > len(archive.findings):
             lines.append(f"  and {archive.found - len(archive.findings)} more")

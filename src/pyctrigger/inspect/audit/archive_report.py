@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from ...interpreter.servant import NoAnswerError
@@ -29,6 +30,17 @@ from .judgement import KINDS, REASONS
 FORMATS = frozenset({"wheel", "egg", "sdist", "zip", "conda", "deb", "rpm", "tar", "pkg", "arch", "apk"})
 FAILURES = frozenset({"damaged", "limit", "unsupported", "memory", "io", "defect"})
 HINTS = frozenset({HAVE_BACKEND, HAVE_CREDENTIALS, HAVE_ZSTD, MAKE_READABLE, RAISE_SIZE, UNPACK_BY_HAND})
+#: What to do about a failure that has no hint of its own, by its kind.
+GENERAL_HINTS = {
+    "io": "check that the file or URL exists, and that this account may read it",
+    "damaged": "fetch or build the archive again",
+    "unsupported": "name archives of a format that audit reads, or unpack this one and pack it as a tar",
+    "limit": "unpack it by hand if you trust it",
+    "memory": "unpack it by hand if you trust it",
+    "timeout": "raise --timeout if you trust it",
+    "crash": "run it again; if that changes nothing, report it as a bug, with the archive",
+    "defect": "report it as a bug, with the archive",
+}
 COUNTS = ("members", "sources", "pycs", "foreign", *KINDS)
 _LONGEST_MESSAGE = 1000
 _MAGIC = re.compile(r"[0-9a-f]{4}0d0a\Z", re.ASCII)
@@ -172,6 +184,12 @@ class ArchiveReport:
             "findings_omitted": self.found - len(self.findings),
             "failure": self.failure and _failure_fields(self.failure),
         }
+
+
+def hints_for(failures: Iterable[dict[str, str] | None]) -> dict[str, str]:
+    """Returns what to do about failures, by kind; one with a hint of its own needs no other."""
+    kinds = dict.fromkeys(failure["kind"] for failure in failures if failure is not None and "mend" not in failure)
+    return {kind: GENERAL_HINTS[kind] for kind in kinds if kind in GENERAL_HINTS}
 
 
 def _failure_fields(failure: dict[str, str]) -> dict[str, str]:

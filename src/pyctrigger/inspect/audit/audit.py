@@ -16,7 +16,7 @@ from ...run.scope.interpreters import find_interpreters
 from ...run.scope.request import Request, Running, Scope, Work
 from ...state.probed import ProbedInterpreters
 from ...workers.capacity import worker_count
-from .archive_report import COUNTS, ArchiveReport
+from .archive_report import COUNTS, ArchiveReport, hints_for
 from .budget import ArchiveLimits
 from .collection import Collection, is_url
 from .crew import Crew
@@ -91,6 +91,11 @@ class AuditReport(Report):
         """3 if an archive couldn't be examined, 1 if there are findings, 70 for a defect (the contract's table)."""
         findings = any(self.totals[kind] for kind in KINDS)
         return max(super().exit_code, 70 if self._defects else 3 if self._archives["failed"] else 1 if findings else 0)
+
+    @property
+    def hints(self) -> dict[str, str]:
+        """For JSON only: in text the command prints them, since csv and jsonl have no place for them."""
+        return hints_for(archive.failure for archive in self.archives)
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -31,13 +31,30 @@ class TargetFacts(NamedTuple):
     """The name of its library's directory, such as `python3.14`: where sourceless bytecode of its own lies."""
 
 
-#: Every kind of finding, and its reasons.
+#: Every kind of finding, and its reasons: as programs get them, and as sentences.
 REASONS = {
-    "stale": ("magic",),
-    "orphan": ("source", "sourceless"),
-    "mismatched": ("mtime", "size", "hash"),
-    "corrupt": ("magic", "header", "body"),
-    "climbing": ("absolute", "parent", "link-absolute", "link-parent", "hardlink-parent"),
+    "stale": {"magic": "its magic number is another Python's"},
+    "orphan": {
+        "source": "the archive has no source for it",
+        "sourceless": "the archive has no source for it; outside __pycache__, Python imports it without one",
+    },
+    "mismatched": {
+        "mtime": "it was made from a source with another mtime than the one in the archive",
+        "size": "it was made from a source with another size than the one in the archive",
+        "hash": "it was made from a source with other content than the one in the archive",
+    },
+    "corrupt": {
+        "magic": "it doesn't begin with a magic number",
+        "header": "its header is incomplete or invalid",
+        "body": "it has a header, but no code",
+    },
+    "climbing": {
+        "absolute": "its name is an absolute path",
+        "parent": "its name contains ..",
+        "link-absolute": "it is a link to an absolute path",
+        "link-parent": "it is a link to a path outside of the archive",
+        "hardlink-parent": "it is a hard link, and its target contains ..",
+    },
 }
 KINDS = tuple(REASONS)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 
 from pyctrigger.outcome.outcome import Failure
+from pyctrigger.outcome.states import OTHER_CODE
 from pyctrigger.pyc.header import InvalidationMode
 from pyctrigger.pyc.names import temporary_names
 from pyctrigger.run.apply.forecast import Forecast
@@ -148,7 +149,10 @@ CASES: dict[str, tuple[Entries, Any, dict[str, Any], list[str]]] = {
         {"m.py": TEXT, M: pyc()},
         answer(wire.CHANGED),
         {"compare_code": True},
-        ["mismatched cache/m.TAG.pyc of m.py: its code isn't its source's", "compile m.py: mismatched (0,)"],
+        [
+            f"mismatched cache/m.TAG.pyc of m.py: {OTHER_CODE}",
+            "compile m.py: mismatched (0,)",
+        ],
     ),
     "unrecorded, and broken": (
         {"m.py": TEXT, M: pyc()},
@@ -229,8 +233,8 @@ CASES: dict[str, tuple[Entries, Any, dict[str, Any], list[str]]] = {
         answer(wire.CHANGED),
         {"owned": (ONE,), "compare_code": True},
         [
-            "mismatched cache/m.TAG.pyc of m.py: its code isn't its source's",
-            "mismatched cache/m.TAG.opt-1.pyc of m.py: its level isn't configured, and its code isn't its source's",
+            f"mismatched cache/m.TAG.pyc of m.py: {OTHER_CODE}",
+            f"mismatched cache/m.TAG.opt-1.pyc of m.py: its level isn't configured, and {OTHER_CODE}",
             "compile m.py: mismatched (0,)",
         ],
     ),
@@ -239,8 +243,8 @@ CASES: dict[str, tuple[Entries, Any, dict[str, Any], list[str]]] = {
         answer(wire.CHANGED),
         {"compare_code": True},
         [
-            "mismatched cache/m.TAG.pyc of m.py: its code isn't its source's",
-            "unwanted cache/m.TAG.opt-1.pyc of m.py: its level isn't configured, and its code isn't its source's",
+            f"mismatched cache/m.TAG.pyc of m.py: {OTHER_CODE}",
+            f"unwanted cache/m.TAG.opt-1.pyc of m.py: its level isn't configured, and {OTHER_CODE}",
             "compile m.py: mismatched (0,)",
         ],
     ),
@@ -322,7 +326,10 @@ CASES: dict[str, tuple[Entries, Any, dict[str, Any], list[str]]] = {
         {"m.py": TEXT, M: pyc()},
         answer(wire.CHANGED),
         {"foretells": True, "work": Work.REPAIR},
-        ["mismatched cache/m.TAG.pyc of m.py: its code isn't its source's", "compile m.py: mismatched (0,)"],
+        [
+            f"mismatched cache/m.TAG.pyc of m.py: {OTHER_CODE}",
+            "compile m.py: mismatched (0,)",
+        ],
     ),
     "a repair past an obstacle": (
         {"m.py": TEXT, "__pycache__": b""},
