@@ -590,7 +590,9 @@ def test_what_is_left_to_its_package_is_named_once(system: FreeBSD, first: Inter
 
     lines = [[line for line in each.err.splitlines() if "owned_stale" in line] for each in said]
     assert [len(each) for each in lines] == [1, 1, 0, 0]
-    assert lines[1][0].startswith(f"1 pyc, stale or without a source, stay as their packages made them: /{site}/pkb/")
+    assert lines[1][0].startswith(
+        f"pyctrigger: 1 pyc, stale or without a source, stay as their packages made them: /{site}/pkb/"
+    )
 
 
 # -- where things are ------------------------------------------------------------------------------------------------
@@ -707,7 +709,10 @@ def test_uninstall_keeps_what_a_package_owns(system: FreeBSD, pair: tuple[Interp
     said = subprocess.run(command, capture_output=True, text=True, check=False)
 
     path = f"{TRIGGERS}/python-pycache-{pair[0].flavour}.ucl"
-    assert said.stdout.splitlines()[0] == f"kept: /{path}: a package owns it: {trigger} (pkg)"
+    assert (
+        said.stdout.splitlines()[0]
+        == f"kept: /{path}: a package owns it: {trigger} (pkg); removing the package removes it"
+    )
     assert (said.returncode, list(system.triggers())) == (1, [os.path.basename(path)])
 
 

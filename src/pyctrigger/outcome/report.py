@@ -134,6 +134,12 @@ class Report:
         #: Lines for people that aren't about one flavour.
         self.notices: list[str] = []
 
+    def show_undone(self, preview: Report) -> None:
+        """Take over what a preview has found, none of which was done."""
+        self.runs = preview.runs
+        for run in self.runs:
+            run.tally = Tally()
+
     @property
     def has_answer(self) -> bool:
         """Whether there is something to show besides the errors."""

@@ -429,7 +429,7 @@ def test_a_hook_says_one_line_and_never_fails(built: Fleet) -> None:
         ]
         outcome = built.command.text("run", "--hook", *words, str(tree))
     assert 0 == outcome.code
-    assert [f"store http://127.0.0.1:{port}: {SLOW}; {REST}"] == [
+    assert [f"pyctrigger: store http://127.0.0.1:{port}: {SLOW}; {REST}"] == [
         line for line in outcome.err.splitlines() if "store" in line
     ]
     assert len(pythons) * COUNT == len(content_of(tree))

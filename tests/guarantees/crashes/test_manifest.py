@@ -433,7 +433,7 @@ def test_a_hook_waits_for_nobody_elses_lock_on_the_manifest(
         hook = pyctrigger.text("run", "-q", "--hook", *scope, site)
         took = time.monotonic() - begun
 
-    said = f"{path} is locked by another program; this run continues without its records\n"
+    said = f"pyctrigger: {path} is locked by another program; this run continues without its records\n"
     assert (0, said) == (hook.code, hook.err)
     assert took < 5
     assert [] == not_fresh(newest, sources_below(site))

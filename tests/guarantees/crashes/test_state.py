@@ -121,7 +121,7 @@ def test_entry_is_there_before_the_lock(
 
     assert (hook.returncode, out) == (0, b"")
     first, second = err.decode().splitlines()
-    assert first == "waiting for the lock, held by an unknown process"
+    assert first == "pyctrigger: waiting for the lock, held by an unknown process"
     assert second == (
         "pyctrigger: the lock was not free within 3 s, held by an unknown process; "
         "the work stays in the journal, and the next run does it"
@@ -186,7 +186,7 @@ def test_a_killed_hook_beside_pending_work_loses_nothing(
             "run", "--hook", *scope, *(site / name for name in names), stdin=subprocess.DEVNULL
         )
         assert hook.stderr
-        assert hook.stderr.readline().startswith(b"waiting for the lock, held by ")
+        assert hook.stderr.readline().startswith(b"pyctrigger: waiting for the lock, held by ")
         hook.kill()
         hook.communicate()
     fcntl.flock(held, fcntl.LOCK_UN)
@@ -388,7 +388,7 @@ def test_hooks_can_be_switched_off(
     for name in ("one", "two"):
         outcome = machine.command.text("run", "--hook", "--config", config, *scope, site / name)
         assert (outcome.code, outcome.out) == (0, "")
-        word = "hooks are disabled in the configuration ([hooks] enabled); the work stays in the journal"
+        word = "pyctrigger: hooks are disabled in the configuration ([hooks] enabled); the work stays in the journal"
         assert outcome.err.splitlines()[0] == word
     assert len(state.entries()) == 2
     assert snapshot(site) == before
@@ -424,7 +424,7 @@ def test_read_only_tree_is_one_line_and_no_entry(
     word = "/mnt is on a read-only file system; nothing was changed there"
 
     hook = machine.command.text("run", "--hook", *scope[:2], "--site-dir", "/mnt")
-    assert (hook.code, hook.out, hook.err.splitlines()[:1]) == (0, "", [word])
+    assert (hook.code, hook.out, hook.err.splitlines()[:1]) == (0, "", [f"pyctrigger: {word}"])
     assert state.entries() == []
     machine.command.text("run", "--hook", "--config", config, *scope[:2], "--site-dir", "/mnt")
     assert state.entries() == []
@@ -448,7 +448,7 @@ def test_hook_in_a_read_only_system_is_one_line(
 
     hook = OwnState(*machine.command.program).text("run", "--hook", *scope[:2], "--site-dir", "/mnt", *paths)
 
-    expected = "" if paths == [""] else "/mnt is on a read-only file system; nothing was changed there\n"
+    expected = "" if paths == [""] else "pyctrigger: /mnt is on a read-only file system; nothing was changed there\n"
     assert (0, "", expected) == (hook.code, hook.out, hook.err)
     assert pycs_below(machine.top / "mnt") == []
 
@@ -608,7 +608,8 @@ def test_state_that_can_not_be_made_is_told_once(
     outcome = pyctrigger.text("run", *hook, "--state-dir", "/dev/null/state", *pythons, "--site-dir", site)
     assert outcome.code == (0 if hook else 1)
     lines = outcome.err.splitlines()
-    assert sum(line.startswith("no state is kept: /dev/null/state: ") for line in lines) == 1
+    begins = f"{'pyctrigger: ' if hook else ''}no state is kept: /dev/null/state: "
+    assert sum(line.startswith(begins) for line in lines) == 1
     assert sum("state is" in line for line in lines) == 1
     assert len(pycs_below(site)) == len(both)
 
@@ -622,7 +623,7 @@ def test_full_disk_under_the_state(as_root: None, machine: Machine, scope: list[
         outcome = machine.command.text("run", *hook, *scope, "--state-dir", "/mnt/state", site / package)
         assert outcome.code == 0
         line = "no state is kept: /mnt/state: No space left on device; --state-dir names another directory"
-        assert outcome.err.splitlines().count(line) == 1
+        assert outcome.err.splitlines().count(f"pyctrigger: {line}" if hook else line) == 1
         assert package in compiled(site)
 
 

@@ -60,7 +60,7 @@ def test_every_verb_works(as_root: None) -> None:
             ("sweep", *scope), ("status", *scope), ("explain", *scope, site / "module.py"),
             ("which", os.fsdecode(pycs_below(site)[0])), ("history",), ("audit", site), ("run", "--dry-run", *scope),
         )  # fmt: skip
-        assert (0, NO_STATE) == call(program, "run", "--hook", *scope)  # it would note its work first
+        assert (0, f"pyctrigger: {NO_STATE}") == call(program, "run", "--hook", *scope)  # it would note its work first
         assert dict.fromkeys(calls, (0, "")) == {each: call(program, *each) for each in calls}
         (site / "module.py").write_text("x = 22\n")
         state = public / "state"

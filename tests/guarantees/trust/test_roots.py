@@ -188,7 +188,8 @@ def test_doctor_names_the_roots_that_have_work_waiting(root: Root) -> None:
     root.run()
     assert [] == findings()
     root.run("--defer", f"{root.inside}/package")
-    assert [(f"work is pending for the root {root.path}", f"pyctrigger run --root {root.path}")] == [
+    command = f"pyctrigger run --root {root.path} --state-dir {root.pyctrigger.state}"
+    assert [(f"work is pending for the root {root.path}", command)] == [
         (message, re.sub("^(sudo )?.*pyctrigger run", "pyctrigger run", command)) for message, command in findings()
     ]
 

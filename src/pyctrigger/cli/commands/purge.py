@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from ...errors import DeclinedError, PyctriggerError, UsageError
 from ...interpreter.interpreter import Interpreter
 from ...outcome.observer import Observer
-from ...outcome.outcome import Tally
 from ...outcome.report import Report
 from ...run import trigger
 from ...run.scope.request import Request
@@ -127,9 +126,7 @@ def _make_refusal(preview: Report, error: PyctriggerError, *, shows_takings: boo
     report = Report(preview.command)
     report.errors = [*preview.errors, error]
     if shows_takings:
-        report.runs = preview.runs
-        for run in report.runs:
-            run.tally = Tally()  # nothing was done, and nothing foretold
+        report.show_undone(preview)
     return report
 
 

@@ -216,9 +216,7 @@ SECONDS = ValueKind(
     value="SECONDS",
     parse=float,
 )
-POSITIVE_SECONDS = SECONDS._replace(
-    is_valid=lambda value: value != 0 and _are_seconds(value), say="a number of seconds, more than 0"
-)
+POSITIVE_SECONDS = SECONDS._replace(is_valid=lambda value: value != 0 and _are_seconds(value), say="seconds, above 0")
 #: What a run may wait for something that only makes it faster.
 FEW_SECONDS = SECONDS._replace(
     write="a number of seconds, more than 0 and at most 60",
