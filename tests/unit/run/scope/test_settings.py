@@ -195,7 +195,7 @@ WRONGLY_SAID: list[tuple[ValueKind, str, str]] = [
     (EPOCH, "-1", "use a whole number of seconds since 1970, 0 or more"),
     (SECONDS, "inf", "use a number of seconds, 0 or more"),
     (SECONDS, "soon", "use a number of seconds, 0 or more"),
-    (POSITIVE_SECONDS, "0", "use a number of seconds, more than 0"),
+    (POSITIVE_SECONDS, "0", "use seconds, above 0"),
     (SIZES, "much", "use a size such as 2GiB, 512MiB or a number of bytes"),
 ]
 
