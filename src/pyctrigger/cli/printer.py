@@ -226,7 +226,6 @@ def _hint_lines(hints: Mapping[str, str]) -> Iterator[Words]:
 
 def _link_lines(links: Sequence[Link]) -> Iterator[str]:
     """Yields a line for each link to a directory, or one for many."""
-    links = sorted(links)
     if len(links) <= _MOST_NAMED:
         for link in links:
             path, goal = shown(link.path), shown(link.leads_to)

@@ -142,9 +142,10 @@ class Tally:
         self.is_interrupted |= other.is_interrupted
 
     def sort(self) -> None:
-        """Put failures and findings in the order of their paths: it mustn't show which worker was the faster one."""
+        """Put all in the order of their paths: it mustn't show which worker was the faster one."""
         self.failures.sort(key=lambda failure: failure.path)
         self.findings.sort(key=lambda finding: finding.pyc or finding.source or "")
+        self.links.sort()
 
     @property
     def listed(self) -> list[Failure]:
