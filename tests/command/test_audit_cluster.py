@@ -106,7 +106,7 @@ def test_text_is_the_local_one(
         here, there = (pyctrigger.text("audit", *where, "-v", *urls) for where in ((), _on(cluster)))
 
     assert (3, here.err) == (there.code, there.err)
-    assert 3 == there.err.count("\n")
+    assert 4 == there.err.count("\n")
     assert here.out.rpartition(" in ")[0] == there.out.rpartition(" in ")[0]
 
 

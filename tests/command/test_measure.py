@@ -718,7 +718,7 @@ def test_an_error_is_in_the_object(measure: Measure) -> None:
             "--prefix /no/such: no such directory; name a directory that exists",
         ),
         (["--python", "3.11", "--runs", "0", "x"], "--runs: '0': use a number from 1 to 1000; see"),
-        (["--python", "3.11", "--timeout", "nan", "x"], "--timeout: 'nan': use a number of seconds, mor"),
+        (["--python", "3.11", "--timeout", "nan", "x"], "--timeout: 'nan': use seconds, above 0"),
         (["--python", "3.11", "--stale", "old", "x"], "--stale: 'old': use magic, mtime or hash"),
     ],
 )
