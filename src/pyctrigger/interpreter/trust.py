@@ -67,18 +67,17 @@ class Holders:
         in_sticky = bool(above.st_mode & stat.S_ISVTX)
         for name in names:
             path = f"{top}/{name}"
+            real: str | None = path
             try:
                 status = os.lstat(path)
-                if not status.st_uid and status.st_mode & _ROOTS_OWN == stat.S_IFREG:
-                    self.steps[path] = status  # nearly always: a library has thousands of files
-                    yield name, path
-                    continue
-                if not stat.S_ISLNK(self._examine_step(path, in_sticky).st_mode):
-                    yield name, path
-                    continue
             except OSError:
-                pass  # said below
-            real = self.follow_existing(path, keeps=False)
+                status = None
+            if status is None or stat.S_ISLNK(status.st_mode):
+                real = self.follow_existing(path, keeps=False)
+            elif status.st_uid or status.st_mode & _ROOTS_OWN != stat.S_IFREG:
+                self.take(path, status, in_sticky=in_sticky)
+            else:
+                self.steps[path] = status  # nearly always: a library has thousands of files
             if real is not None:
                 yield name, real
 

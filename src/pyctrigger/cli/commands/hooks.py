@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable
 
 from ...outcome.observer import Observer
+from ...run.hooks.hook_directory import seen_outside
 from ...run.hooks.inventory import SystemHook
-from ...run.hooks.manage import Hook, HookReport, HookRequest, manage_hooks, seen_outside
+from ...run.hooks.manage import Hook, HookReport, HookRequest, manage_hooks
 from ...run.scope.settings import BOOLEAN, MANAGERS, Setting, one_of
 from ..output.table import Table
 from ..output.text import shown

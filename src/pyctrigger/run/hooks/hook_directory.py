@@ -153,10 +153,15 @@ class HookDirectory:
         except ForeignPlaceError:
             raise
         except OSError as error:
-            message = f"{self._root.rstrip('/')}{file.path}: {error.strerror}"
+            message = f"{seen_outside(self._root, file.path)}: {error.strerror}"
             if isinstance(error, PermissionError) and os.geteuid() != 0:
                 raise RightsError(message) from error
             raise UsageError(message, hint="fix that, and run it again") from error
+
+
+def seen_outside(root: str | None, path: str) -> str:
+    """Returns the path that a file in a root has here."""
+    return path if root is None else f"{root.rstrip('/')}{path}"
 
 
 def describe_former(root: str | None, path: str, state_dir: str | None) -> str | None:

@@ -19,7 +19,7 @@ from ...packages.ownership import Owner, owners_of
 from ...tree.identity import ForeignPlaceError
 from ..scope.places import require_root
 from ..scope.root_files import files_of
-from .hook_directory import HookDirectory, Occupant, describe_former, hold_lock
+from .hook_directory import HookDirectory, Occupant, describe_former, hold_lock, seen_outside
 from .inventory import SystemHook, is_ours, rivals, system_hooks
 from .subjects import other_names, subject_of, subjects
 
@@ -238,11 +238,6 @@ def _masks(own: SystemHook, other: SystemHook) -> bool:
         and other.masked_by is None
         and os.path.basename(own.path) == os.path.basename(other.path)
     )
-
-
-def seen_outside(root: str | None, path: str) -> str:
-    """Returns the path that a file in a root has here."""
-    return path if root is None else f"{root.rstrip('/')}{path}"
 
 
 def _named(hook: SystemHook, root: str | None) -> str:
