@@ -48,6 +48,8 @@ class PyctriggerError(Exception):
 
     exit_code: ClassVar[int] = 70
     usual_hint: ClassVar[str | None] = None
+    #: Whether the hook that it ended has its work in the journal.
+    is_work_kept = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -107,18 +109,24 @@ class OutsideScopeError(UsageError):
 
 
 class ConfigurationError(PyctriggerError):
-    """The configuration is invalid. `problems` lists everything that is wrong, not only the first."""
+    """The configuration is invalid. `problems` has all that is wrong with it, each with what to write instead."""
 
     exit_code = 2
 
-    def __init__(self, path: str, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
+    def __init__(self, path: str, problems: Sequence[tuple[str, str | None]]) -> None:
+        hint = problems[0][1] if len(problems) == 1 else None
+        super().__init__("\n".join(f"{path}: {reason}" for reason, _ in problems), hint=hint)
         self.path = path
         self.problems = tuple(problems)
 
+    def __str__(self) -> str:
+        return super().__str__() if len(self.problems) == 1 else "\n".join(map(str, self.parts()))
+
     def parts(self) -> list[PyctriggerError]:
+        if len(self.problems) == 1:
+            return [self]
         found: list[PyctriggerError] = [type(self)(self.path, [problem]) for problem in self.problems]
-        found[-1].hint = self.hint
+        found[-1].hint = "; ".join(filter(None, (found[-1].hint, self.hint))) or None
         return found
 
 

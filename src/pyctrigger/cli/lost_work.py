@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 from ..errors import ConfigurationError, RightsError
 from ..outcome.report import Report
-from ..run.backlog import IN_JOURNAL
 from ..run.scope.request import Scope
 from ..run.scope.settings import SETTINGS
 from ..typed import Any
@@ -33,7 +32,7 @@ def explain_loss(report: Report, options: SimpleNamespace) -> None:
     for error in report.errors:
         # A configuration concerns all runs alike; who lacks rights is told the whole command.
         is_safe = len(lossless) == len(report.runs) > 0 if isinstance(error, ConfigurationError) else error in lossless
-        if is_safe or isinstance(error, RightsError) or IN_JOURNAL in (error.hint or ""):
+        if is_safe or isinstance(error, RightsError) or error.is_work_kept:
             continue
         back = name_way_back(options)
         error.hint = f"{error.hint}; {back}" if error.hint else back

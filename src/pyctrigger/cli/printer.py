@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from shlex import quote
 from types import SimpleNamespace
 
@@ -14,7 +14,7 @@ from ..outcome.report import FlavourReport, Report
 from ..pyc.header import Verdict
 from ..typed import TYPE_CHECKING, Any, TextIO
 from .commands import find_verb
-from .output.text import say, shown
+from .output.text import joined_hints, say, shown
 
 if TYPE_CHECKING:
     from .output.table import Table
@@ -157,8 +157,8 @@ class Printer(Observer):
                 for line in verb.summary(run):
                     self._print_line(self._output, line)
         if not self._options.quiet and (self._options.verbose or not self._options.hook):
-            for line in _hint_lines(report.hints):
-                self._print_line(self._output, line)
+            for hint in joined_hints(report.hints):
+                self._print_line(self._output, (("hint:", "strong"), f" {hint}"))
 
     def _needs_summary(self, run: FlavourReport) -> bool:
         """Whether to print a flavour's summary: a hook doesn't if it changed nothing."""
@@ -213,15 +213,6 @@ def _failure_lines(failures: Sequence[Failure]) -> Iterator[Words]:
             yield _failure_line(failure)
         elif failure is alike[0]:
             yield _failure_line(failure._replace(path=f"{_name_few(alike)} (--json has all)"))
-
-
-def _hint_lines(hints: Mapping[str, str]) -> Iterator[Words]:
-    """Yields a line for each hint, such as `hint: syntax, encoding: tell the maintainers …`."""
-    alike: dict[str, list[str]] = {}
-    for kind, hint in hints.items():
-        alike.setdefault(hint, []).append(kind)
-    for hint, kinds in alike.items():
-        yield (("hint:", "strong"), f" {', '.join(kinds)}: {hint}")
 
 
 def _link_lines(links: Sequence[Link]) -> Iterator[str]:

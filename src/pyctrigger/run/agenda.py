@@ -94,6 +94,7 @@ class Agenda:
             is_locked or (self._own.request.running.hook and isinstance(error, InterpreterError))
         ):
             error.hint = KEPT
+            error.is_work_kept = True
 
     # -- the call's own ------------------------------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ class Operation:
         """Say of a configuration that can't be used that the hook's work is in the journal, if it is."""
         if self._trouble is not None and any(run.deferred for run in self.report.runs):
             self._trouble.hint = f"{self._trouble.hint}; {KEPT}" if self._trouble.hint else KEPT
+            self._trouble.is_work_kept = True
 
     @property
     def targets(self) -> list[Target]:
@@ -160,6 +161,7 @@ class Operation:
         is_kept = request.work is Work.RUN and (running.hook or running.defer) and not running.dry_run
         if is_kept and not request.scope.root and Unidentified(self.store).keep(python, request, self.settings):
             error.hint = KEPT
+            error.is_work_kept = True
             if "/" in python:  # other runs don't search there
                 from shlex import quote
 

@@ -11,7 +11,7 @@ from ...inspect.audit.archive_report import ArchiveReport, hints_for
 from ...inspect.audit.judgement import REASONS
 from ...outcome.observer import Observer
 from ...run.scope.settings import BOOLEAN, SECONDS, SIZES, TEXT, TEXTS, Setting, one_of
-from ..output.text import counted, flush_output, say, seconds, shown
+from ..output.text import counted, flush_output, joined_hints, say, seconds, shown
 from . import Call, Verb
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def _audit_archives(call: Call, observer: Observer) -> AuditReport:
     if not (options.json or options.needs_rebuild or options.quiet or options.format in ("jsonl", "csv")):
         for line in _summary_lines(report):
             say(sys.stdout, line)
-        for kind, hint in hints_for(failures).items():
-            say(sys.stderr, f"hint: {kind}: {hint}")
+        for hint in joined_hints(hints_for(failures)):
+            say(sys.stderr, f"hint: {hint}")
     return report
 
 

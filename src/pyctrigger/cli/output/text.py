@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Mapping
 
 from ...errors import OutputError
 from ...outcome.report import shown
@@ -53,6 +54,14 @@ def lost_output() -> OutputError | None:
     return _lost[0] if _lost else None
 
 
+def joined_hints(hints: Mapping[str, str]) -> list[str]:
+    """Returns each hint once, with all kinds that it is for: `syntax, encoding: tell the maintainers ...`."""
+    alike: dict[str, list[str]] = {}
+    for kind, hint in hints.items():
+        alike.setdefault(hint, []).append(kind)
+    return [f"{', '.join(kinds)}: {hint}" for hint, kinds in alike.items()]
+
+
 def counted(number: int, noun: str) -> str:
     """Returns a number and its noun: `1 source`, `1,042 sources`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -88,4 +97,4 @@ def age(duration: float) -> str:
     return f"{duration:.0f} s"
 
 
-__all__ = ["age", "counted", "flush_output", "moment", "say", "seconds", "shown", "size"]
+__all__ = ["age", "counted", "flush_output", "joined_hints", "moment", "say", "seconds", "shown", "size"]

@@ -123,9 +123,9 @@ def parse(text: bytes, path: str) -> Settings:
     try:
         document = tomllib.loads(text.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise ConfigurationError(path, [f"byte {error.start} isn't UTF-8; save the file as UTF-8"]) from error
+        raise ConfigurationError(path, [(f"byte {error.start} isn't UTF-8", "save the file as UTF-8")]) from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number of 5,000 digits
-        raise ConfigurationError(path, [f"not valid TOML: {error}"]) from error
+        raise ConfigurationError(path, [(f"not valid TOML: {error}", None)]) from error
     return _Reader(path).read(document)
 
 
@@ -145,7 +145,7 @@ class _Reader:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._problems: list[str] = []
+        self._problems: list[tuple[str, str]] = []
 
     def read(self, document: dict[str, Any]) -> Settings:
         self._only(document, "", ("defaults", "store", "hooks", "flavours"), elsewhere=DEFAULTS)
@@ -157,7 +157,7 @@ class _Reader:
             if _is_version(name):
                 flavours[name] = FlavourSettings(**self._values(table, f'flavours."{name}"', FLAVOUR))
             else:
-                self._problems.append(f'flavours.{_key(name)} is not a version; write "3.11" or "pypy3.11", quoted')
+                self._problems.append((f"flavours.{_key(name)} is not a version", 'write "3.11" or "pypy3.11", quoted'))
         if self._problems:
             raise ConfigurationError(self._path, self._problems)
         return Settings(**values, flavours=flavours)
@@ -165,7 +165,7 @@ class _Reader:
     def _table(self, value: Any, shown: str) -> dict[str, Any]:
         if isinstance(value, dict):
             return value
-        self._problems.append(f"{shown} is not a table; write [{shown}]")
+        self._problems.append((f"{shown} is not a table", f"write [{shown}]"))
         return {}
 
     def _only(self, table: dict[str, Any], shown: str, known: tuple[str, ...], elsewhere: Container[str] = ()) -> None:
@@ -175,7 +175,7 @@ class _Reader:
 
                 where = f"{shown}.{_key(key)}" if shown else _key(key)
                 likely = " (it belongs in [defaults])" if key in elsewhere else did_you_mean(key, known)
-                self._problems.append(f"{where} is not known{likely}; known keys: {', '.join(known)}")
+                self._problems.append((f"{where} is not known{likely}", f"known keys: {', '.join(known)}"))
 
     def _values(self, value: Any, shown: str, known: Mapping[str, Setting]) -> dict[str, Any]:
         table, values = self._table(value, shown), {}
@@ -185,7 +185,7 @@ class _Reader:
                 try:
                     values[setting.name] = setting.kind.convert(table[name])
                 except ValueError as error:
-                    self._problems.append(f"{shown}.{name} = {_short(table[name])}: {error}")
+                    self._problems.append((f"{shown}.{name} can't be {_short(table[name])}", str(error)))
         return values
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyctrigger.cli.output.text import age, counted, seconds, size
+from pyctrigger.cli.output.text import age, counted, joined_hints, seconds, size
 from pyctrigger.errors import name_few
 
 
@@ -14,6 +14,12 @@ from pyctrigger.errors import name_few
 def test_a_number_has_its_noun(number: int, expected: str) -> None:
     """In the singular for one, in the plural for all others."""
     assert expected == counted(number, "source")
+
+
+def test_a_hint_for_several_kinds_is_one_line() -> None:
+    """In the order in which the kinds came."""
+    assert [] == joined_hints({})
+    assert ["b, c: x", "a: y"] == joined_hints({"b": "x", "a": "y", "c": "x"})
 
 
 @pytest.mark.parametrize(

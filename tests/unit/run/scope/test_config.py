@@ -88,12 +88,12 @@ FAULTS: list[tuple[bytes, list[str]]] = [
     (b"[defaults]\njob = 1", [f"defaults.job is not known (did you mean jobs?); known keys: {KNOWN}"]),
     (b"[hooks]\n'a\\nb' = 1", [r"hooks.'a\\nb' is not known; known keys: enabled"]),
     (b"[hooks]\njobs = 1", ["hooks.jobs is not known; known keys: enabled"]),
-    (b"[defaults]\njobs = -1", ["defaults.jobs = -1: write a whole number from 0 to 4096"]),
+    (b"[defaults]\njobs = -1", ["defaults.jobs can't be -1; write a whole number from 0 to 4096"]),
     (
         b"[flavours.'3.11']\noptimise = [1]\nexecutable = 'x'",
         [
             f'flavours."3.11".optimise is not known (did you mean optimize?); known keys: {", ".join(FLAVOUR)}',
-            "flavours.\"3.11\".executable = 'x': write the absolute path of an interpreter",
+            "flavours.\"3.11\".executable can't be 'x'; write the absolute path of an interpreter",
         ],
     ),
     (b"[flavours.3.11]", [f"flavours.3 {LIKE_FLAVOURS}"]),
@@ -106,20 +106,20 @@ FAULTS: list[tuple[bytes, list[str]]] = [
     (
         b"[defaults]\nlog = '" + b"x" * 58 + b"'\nduplicates = '" + b"y" * 59 + b"'",
         [
-            f"defaults.duplicates = '{'y' * 56}...: " + 'write one of "hardlink", "copy"',
-            f"defaults.log = '{'x' * 58}': " + 'write one of "none", "syslog"',
+            f"defaults.duplicates can't be '{'y' * 56}...; " + 'write one of "hardlink", "copy"',
+            f"defaults.log can't be '{'x' * 58}'; " + 'write one of "none", "syslog"',
         ],
     ),
     (
         b"[defaults]\njobs = 0x" + b"f" * 5000,
-        ["defaults.jobs = a number of thousands of digits: write a whole number from 0 to 4096"],
+        ["defaults.jobs can't be a number of thousands of digits; write a whole number from 0 to 4096"],
     ),
     (
         b"[defaults]\njobs = 'x'\nno = 1\n[hooks]\nenabled = 1",
         [
             f"defaults.no is not known; known keys: {KNOWN}",
-            "defaults.jobs = 'x': write a whole number from 0 to 4096",
-            "hooks.enabled = 1: write true or false",
+            "defaults.jobs can't be 'x'; write a whole number from 0 to 4096",
+            "hooks.enabled can't be 1; write true or false",
         ],
     ),
 ]
@@ -130,7 +130,9 @@ def test_what_is_wrong_with_a_file(text: bytes, problems: list[str]) -> None:
     """Every fault at once, each with its place, and with what to write."""
     with pytest.raises(ConfigurationError) as caught:
         parse(text, "/c")
-    assert ("/c", tuple(problems)) == (caught.value.path, caught.value.problems)
+    assert "/c" == caught.value.path
+    assert "\n".join(f"/c: {problem}" for problem in problems) == str(caught.value)
+    assert problems == ["; ".join(filter(None, problem)) for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize("text", [b"[", b"a = 1\na = 2", b"a = " + b"[" * 100_000, b"a = " + b"9" * 5000])
@@ -138,7 +140,8 @@ def test_what_is_no_toml(text: bytes) -> None:
     """Whatever it is that the parser raises."""
     with pytest.raises(ConfigurationError) as caught:
         parse(text, "/c")
-    (problem,) = caught.value.problems
+    ((problem, hint),) = caught.value.problems
+    assert hint is None
     assert "/c" == caught.value.path
     assert problem.startswith("not valid TOML: ")
     assert len(problem) > len("not valid TOML: ")
