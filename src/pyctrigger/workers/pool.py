@@ -23,7 +23,7 @@ from ..interpreter.child import describe_death
 from ..interpreter.interpreter import Interpreter
 from ..typed import NamedTuple, Union
 from .allowance import Allowance, Limits, is_memory_ours
-from .pace import Pace
+from .pace import rest_while_busy
 from .wire import UNREADABLE, USUAL, Compiled, Failed, Reply, Setup, WireError, parse_reply
 from .worker import Job, Worker
 
@@ -113,7 +113,6 @@ class Pool:
         self._workers: list[Worker] = []
         #: Jobs that lost workers had, and those for another worker than the usual ones.
         self._waiting: deque[Job] = deque()
-        self._pace = Pace()
         self._next_check = time.monotonic() + _CHECK_INTERVAL
         #: Counted separately for special workers: that usual ones work says nothing about them.
         self._unexplained_ends = {False: 0, True: 0}
@@ -151,7 +150,7 @@ class Pool:
             self._start_writing()
             if exhausted and not any(worker.jobs for worker in self._workers):
                 return
-            time.sleep(self._pause())
+            rest_while_busy([worker for worker in self._usable_workers() if worker.jobs])
             yield from self._poll_workers()
         yield from self._give_up_jobs(source)
 
@@ -217,14 +216,6 @@ class Pool:
                     raise
                 self._size = len(usable)  # no descriptors, processes or memory for another one: continue with fewer
         return best if best and len(best.jobs) < self._max_jobs() and best.outstanding < _MAX_BYTES else None
-
-    def _pause(self) -> float:
-        """Returns the seconds for which all workers have work, and room for their answers.
-
-        Workers that retry a job, or fork, have only the work that they were started for.
-        """
-        busy = [min(worker.outstanding, worker.room) for worker in self._usable_workers() if worker.jobs]
-        return self._pace.pause(min(busy, default=0))
 
     def _assign_waiting(self) -> None:
         for job in list(self._waiting):
@@ -345,7 +336,6 @@ class Pool:
                 self._remove_worker(worker)
             else:
                 microseconds = sum([level.microseconds for level in reply.levels])
-                self._pace.learn(job.size, microseconds)
                 # We may have read it late; and a worker may report too little.
                 spent = min(spent, max(microseconds * 1e-6, spent / _MAX_SLOWDOWN))
         elif isinstance(reply, Setup):

@@ -1,49 +1,110 @@
-"""When a host looks at its workers again."""
+"""When a host looks at its workers again: told by real pipes, and a clock that only sleeping moves."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from types import SimpleNamespace
+
 import pytest
 
-from pyctrigger.workers.pace import Pace
+from pyctrigger.workers import pace
+from pyctrigger.workers.worker import widen
+
+KIB = 1 << 10
 
 
-def learned(*answers: tuple[int, int], times: int = 1) -> Pace:
-    """A pace that has heard these answers, size and microseconds, so many times."""
-    pace = Pace()
-    for _ in range(times):
-        for size, microseconds in answers:
-            pace.learn(size, microseconds)
-    return pace
+class Asleep:
+    """Stands for `time`: what sleeping does to the clock, and to a worker."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slices = 0
+        self.reads: list[tuple[int, int]] = []
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let the worker read so many bytes."""
+        self.now += seconds
+        self.slices += 1
+        if self.reads:
+            os.read(*self.reads.pop(0))
 
 
-@pytest.mark.parametrize(
-    ("pace", "size", "seconds"),
-    [
-        (learned(), 1 << 20, 0),  # nothing is known of the workers' speed
-        (learned((1000, 200), times=100), 200_000, 0.02),
-        (learned((1000, 200), times=100), 5_000, 0),  # half a millisecond isn't worth it
-        (learned((1000, 200), times=100), 10_100, 0.00101),
-        (learned((1000, 200), times=100), 9_900, 0),
-        (learned((1000, 200), times=100), 500_000, 0.05),
-        (learned((1000, 200), times=100), 1 << 30, 0.05),  # never for long
-        (learned((1000, 0)), 1 << 30, 0),
-        (learned((1000, 400)), 100_000, 0.02),
-    ],
-)
-def test_half_of_the_work_passes_before_the_next_look(pace: Pace, size: int, seconds: float) -> None:
-    """Not before anything is known, not for a moment, and never for long."""
-    assert pytest.approx(seconds) == pace.pause(size)
+@pytest.fixture
+def asleep(monkeypatch: pytest.MonkeyPatch) -> Asleep:
+    """The clock of this test."""
+    clock = Asleep()
+    monkeypatch.setattr(pace, "time", clock)
+    return clock
 
 
-def test_the_latest_answers_decide() -> None:
-    """After one tenth of a thousand new ones the old speed is forgotten."""
-    pace = learned((1000, 200), times=100)
-    for _ in range(200):
-        pace.learn(1000, 400)
-    assert pytest.approx(0.04, rel=0.01) == pace.pause(200_000)
+@pytest.fixture
+def pipes() -> Iterator[list[tuple[int, int]]]:
+    """Two wide pipes: requests and answers."""
+    made = [os.pipe() for _ in range(2)]
+    for _, end in made:
+        widen(end, 256 * KIB)
+    yield made
+    for end in (each for pipe in made for each in pipe):
+        os.close(end)
 
 
-def test_each_answer_counts_by_its_size_and_weighs_less_with_each_later_one() -> None:
-    """Two answers: 0.95 of the first and all of the second."""
-    pace = learned((1000, 1000), (3000, 1000))
-    assert pytest.approx(10_000 * (0.00095 + 0.001) / (950 + 3000)) == pace.pause(20_000)
+#: Whether it is ready, KiB of its requests, of those that it hasn't read, and of answers that wait for us.
+CASES = {
+    "it has all to do": (True, 100, 100, 0, True),
+    "it has read less than half": (True, 100, 60, 20, True),
+    "it has read half": (True, 100, 50, 0, False),
+    "it has read all": (True, 100, 0, 0, False),
+    "its answers fill half of their pipe": (True, 200, 190, 128, False),
+    "it starts": (False, 100, 100, 0, False),
+    "it has hardly anything": (True, 31, 31, 0, False),
+}
+
+
+@pytest.mark.parametrize(("is_ready", "requests", "unread", "answers", "sleeps"), CASES.values(), ids=CASES)
+def test_it_rests_while_a_worker_has_enough(
+    pipes: list[tuple[int, int]],
+    asleep: Asleep,
+    is_ready: bool,
+    requests: int,
+    unread: int,
+    answers: int,
+    sleeps: bool,
+) -> None:
+    """Of two workers the one that has less decides; without any there is nothing to wait for."""
+    (_, write), (theirs, ours) = pipes
+    os.write(write, bytes(unread * KIB))
+    os.write(ours, bytes(answers * KIB))
+    worker = SimpleNamespace(is_ready=is_ready, outstanding=requests * KIB, input=write, output=theirs, room=128 * KIB)
+    pace.rest_while_busy([worker])  # type: ignore[list-item]
+    assert sleeps == (asleep.slices > 0)
+    assert asleep.now < 0.06  # however much there is to do
+
+    asleep.slices = 0
+    done = SimpleNamespace(**{**vars(worker), "outstanding": 0})
+    pace.rest_while_busy([worker, done])  # type: ignore[list-item]
+    pace.rest_while_busy([])
+    assert 0 == asleep.slices
+
+
+def test_it_looks_as_soon_as_half_is_read(pipes: list[tuple[int, int]], asleep: Asleep) -> None:
+    """Whatever the sources before took."""
+    (read, write), (theirs, _) = pipes
+    os.write(write, bytes(100 * KIB))
+    worker = SimpleNamespace(is_ready=True, outstanding=100 * KIB, input=write, output=theirs, room=128 * KIB)
+    asleep.reads = [(read, 20 * KIB), (read, 29 * KIB), (read, KIB), (read, KIB)]
+    pace.rest_while_busy([worker])  # type: ignore[list-item]
+    assert 3 == asleep.slices
+
+
+def test_a_system_that_does_not_say_how_much_is_left(asleep: Asleep) -> None:
+    """Then each answer is read as it comes."""
+    null = os.open(os.devnull, os.O_RDWR)
+    worker = SimpleNamespace(is_ready=True, outstanding=100 * KIB, input=null, output=null, room=128 * KIB)
+    pace.rest_while_busy([worker])  # type: ignore[list-item]
+    os.close(null)
+    assert 0 == asleep.slices

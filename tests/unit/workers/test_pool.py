@@ -13,8 +13,8 @@ import pytest
 
 from processes import children_of
 from pyctrigger.errors import InterpreterError
+from pyctrigger.workers import pace, wire
 from pyctrigger.workers import pool as pools
-from pyctrigger.workers import wire
 from pyctrigger.workers.allowance import Allowance, Limits, is_memory_ours
 from pyctrigger.workers.pool import SLOW, UNTRIED, Apart, Duty, Lost, Pool
 from scripted_workers import (
@@ -473,10 +473,18 @@ def test_a_worker_that_ends_with_its_pipes_open_is_noticed(tmp_path: Path, monke
 
 
 def test_a_host_sleeps_while_workers_have_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For half of their work, once it is known how long that takes."""
-    pauses: list[float] = []
-    monkeypatch.setattr(pools, "time", SimpleNamespace(sleep=pauses.append, monotonic=time.monotonic))
+    """Not while they start, nor for a few small sources."""
+    slices: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slices.append(seconds)
+        time.sleep(seconds)
+
+    monkeypatch.setattr(pace, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     with Pool(scripted(tmp_path), Limits(), 1) as pool:
-        sources = [job(b"time.sleep(0.002); compiled(b'code', 2000)", number, 1000) for number in range(20)]
-        assert 20 == len(list(pool.map(sources)))
-    assert (True, True) == (pauses[0] == 0, max(pauses) > 0.005)
+        few, many = ([job(b"compiled(b'code', 2000)", number, 2000) for number in range(most)] for most in (15, 200))
+        assert 15 == len(list(pool.map(few)))
+        assert [] == slices
+        many[100:100] = [job(b"time.sleep(0.05); compiled(b'code', 2000)", 200, 2000)]
+        assert 201 == len(list(pool.map(many)))
+    assert slices
