@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -166,6 +167,25 @@ WAITING = (
     "fcntl.flock(holder, fcntl.LOCK_EX); threading.Timer(0.2, os.close, [holder]).start()\n"
     "lock.acquire(60, print); import filelock; print(lock.held, filelock.__file__)\n"
 )
+
+
+@pytest.mark.parametrize("where", ["a pipe", "closed", "full"])
+def test_a_hook_that_ends_at_once_has_said_all(
+    installed: Installed, interpreters: list[Interpreter], site: Path, where: str
+) -> None:
+    """It doesn't wait until Python has taken the process apart; its output is complete, and its code is 0."""
+    write_tree(site, {f"m{number}.py": f"x = {number}\n" for number in range(40)})
+    write_tree(site, {"bad.py": "x = = 1\n"})
+    interpreter = interpreters[-1]
+    installed.put("python3", interpreter)
+    arguments = ["run", "--hook", "-v", "--python", interpreter.path, "--site-dir", str(site)]
+    command = shlex.join([str(installed.prefix / "bin/pyctrigger"), *arguments, "--state-dir", str(installed.state)])
+    redirection = {"a pipe": "", "closed": ">&-", "full": "> /dev/full"}[where]
+    done = subprocess.run(["/bin/sh", "-c", f"{command} {redirection}"], capture_output=True, text=True, check=False)
+    assert 0 == done.returncode
+    assert f"{site}/bad.py: syntax: " in done.stderr
+    assert 40 == (done.stdout + done.stderr).count("compiled ")
+    assert 40 == len(list(site.rglob("*.pyc")))
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])

@@ -245,7 +245,7 @@ def leave_few_descriptors(most: int = 10) -> None:
 @pytest.mark.parametrize(
     ("text", "mode", "problem"),
     [
-        ("[defaults]\njobs = -1\nlog = 1\n", 0o644, ": write "),
+        ("[defaults]\njobs = -1\nlog = 1\n", 0o644, "; write "),
         ("[hooks\n", 0o644, "not valid TOML"),
         ("", 0o666, "others may write"),
     ],
