@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from shlex import quote
 from types import SimpleNamespace
 
 from ..errors import PyctriggerError, name_few
@@ -217,6 +216,10 @@ def _failure_lines(failures: Sequence[Failure]) -> Iterator[Words]:
 
 def _link_lines(links: Sequence[Link]) -> Iterator[str]:
     """Yields a line for each link to a directory, or one for many."""
+    if not links:
+        return
+    from shlex import quote
+
     if len(links) <= _MOST_NAMED:
         for link in links:
             path, goal = shown(link.path), shown(link.leads_to)
