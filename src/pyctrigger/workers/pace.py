@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 #: Seconds. Progress must not seem to stall, nor a lost worker stay unnoticed for long.
 _LONGEST = 0.05
-#: Seconds between two questions to the pipes, which take 10 us.
-_SLICE = 0.002
+#: Seconds between two questions to the pipes: at 2 ms they take 2 % more of all processor time.
+_SLICE = 0.005
 #: Bytes of requests, some 5 ms of work. Who waits for less gets the answer at once.
 _LEAST = 32 << 10
 
 
 def rest_while_busy(workers: Collection[Worker]) -> None:
-    """Sleep until a worker has read half of its requests, or has filled the half of its room for answers."""
+    """Sleep until a worker has read three quarters of its requests, or has filled half of its pipe with answers."""
     end = time.monotonic() + _LONGEST
     while workers and all(map(_has_enough, workers)) and time.monotonic() < end:
         time.sleep(_SLICE)
@@ -37,7 +37,7 @@ def _has_enough(worker: Worker) -> bool:
     if not worker.is_ready or worker.outstanding < _LEAST:
         return False
     try:
-        return 2 * _bytes_in(worker.input) > worker.outstanding and _bytes_in(worker.output) < worker.room
+        return 4 * _bytes_in(worker.input) > worker.outstanding and _bytes_in(worker.output) < worker.room
     except OSError:  # some sandboxes refuse ioctl(2)
         return False
 

@@ -56,8 +56,8 @@ def pipes() -> Iterator[list[tuple[int, int]]]:
 #: Whether it is ready, KiB of its requests, of those that it hasn't read, and of answers that wait for us.
 CASES = {
     "it has all to do": (True, 100, 100, 0, True),
-    "it has read less than half": (True, 100, 60, 20, True),
-    "it has read half": (True, 100, 50, 0, False),
+    "it has read less than three quarters": (True, 100, 30, 20, True),
+    "it has read three quarters": (True, 100, 25, 0, False),
     "it has read all": (True, 100, 0, 0, False),
     "its answers fill half of their pipe": (True, 200, 190, 128, False),
     "it starts": (False, 100, 100, 0, False),
@@ -91,12 +91,12 @@ def test_it_rests_while_a_worker_has_enough(
     assert 0 == asleep.slices
 
 
-def test_it_looks_as_soon_as_half_is_read(pipes: list[tuple[int, int]], asleep: Asleep) -> None:
+def test_it_looks_as_soon_as_a_quarter_is_left(pipes: list[tuple[int, int]], asleep: Asleep) -> None:
     """Whatever the sources before took."""
     (read, write), (theirs, _) = pipes
     os.write(write, bytes(100 * KIB))
     worker = SimpleNamespace(is_ready=True, outstanding=100 * KIB, input=write, output=theirs, room=128 * KIB)
-    asleep.reads = [(read, 20 * KIB), (read, 29 * KIB), (read, KIB), (read, KIB)]
+    asleep.reads = [(read, 40 * KIB), (read, 34 * KIB), (read, KIB), (read, KIB)]
     pace.rest_while_busy([worker])  # type: ignore[list-item]
     assert 3 == asleep.slices
 
