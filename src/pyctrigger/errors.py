@@ -59,6 +59,10 @@ class PyctriggerError(Exception):
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
+    def add_hint(self, hint: str) -> None:
+        """Say this as well, after the hint that there is."""
+        self.hint = f"{self.hint}; {hint}" if self.hint else hint
+
     def parts(self) -> list[PyctriggerError]:
         """Returns what is wrong, one by one: each is a line for people, and an entry for programs."""
         return [self]
@@ -126,7 +130,8 @@ class ConfigurationError(PyctriggerError):
         if len(self.problems) == 1:
             return [self]
         found: list[PyctriggerError] = [type(self)(self.path, [problem]) for problem in self.problems]
-        found[-1].hint = "; ".join(filter(None, (found[-1].hint, self.hint))) or None
+        if self.hint:
+            found[-1].add_hint(self.hint)
         return found
 
 

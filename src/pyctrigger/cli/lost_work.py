@@ -32,10 +32,8 @@ def explain_loss(report: Report, options: SimpleNamespace) -> None:
     for error in report.errors:
         # A configuration concerns all runs alike; who lacks rights is told the whole command.
         is_safe = len(lossless) == len(report.runs) > 0 if isinstance(error, ConfigurationError) else error in lossless
-        if is_safe or isinstance(error, RightsError) or error.is_work_kept:
-            continue
-        back = name_way_back(options)
-        error.hint = f"{error.hint}; {back}" if error.hint else back
+        if not (is_safe or isinstance(error, RightsError) or error.is_work_kept):
+            error.add_hint(name_way_back(options))
 
 
 def _words_of(options: SimpleNamespace) -> Iterator[str]:

@@ -86,7 +86,7 @@ class Operation:
     def say_kept(self) -> None:
         """Say of a configuration that can't be used that the hook's work is in the journal, if it is."""
         if self._trouble is not None and any(run.deferred for run in self.report.runs):
-            self._trouble.hint = f"{self._trouble.hint}; {KEPT}" if self._trouble.hint else KEPT
+            self._trouble.add_hint(KEPT)
             self._trouble.is_work_kept = True
 
     @property

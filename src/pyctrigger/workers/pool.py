@@ -150,6 +150,7 @@ class Pool:
             self._start_writing()
             if exhausted and not any(worker.jobs for worker in self._workers):
                 return
+            # Those that retry a job, or fork, have only the work that they were started for.
             rest_while_busy([worker for worker in self._usable_workers() if worker.jobs])
             yield from self._poll_workers()
         yield from self._give_up_jobs(source)
