@@ -112,7 +112,7 @@ def keep_own_bytecode():
 
 
 def end(code):
-    """End a hook at once: its work is done, and its transaction would wait 2 ms while the process is taken apart."""
+    """End at once: the work is done, and somebody would wait for 2 to 6 ms while the process is taken apart."""
     import os
 
     for stream in (sys.stdout, sys.stderr):
@@ -125,6 +125,6 @@ def end(code):
 
 if __name__ == "__main__":
     exit_code = main()
-    if "--hook" in sys.argv:
-        end(exit_code)
-    sys.exit(exit_code)
+    if "audit" in sys.argv:  # the client of a cluster has threads, and much to end by itself
+        sys.exit(exit_code)
+    end(exit_code)

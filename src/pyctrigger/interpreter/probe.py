@@ -12,7 +12,7 @@ import os
 import re
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..errors import InterpreterError, RefusedError
 from ..typed import TYPE_CHECKING, Any
@@ -60,17 +60,23 @@ _KEYS = frozenset({"purelib", "platlib", "stdlib", "platstdlib"})
 _PLACEHOLDER = "/@/"
 
 
-def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TIMEOUT) -> Probed:
+def probe(
+    executable: str,
+    *,
+    root: str | None = None,
+    timeout: float = PROBE_TIMEOUT,
+    meanwhile: Callable[[], None] | None = None,
+) -> Probed:
     """Run `executable` and return what it is. `root` is a directory to chroot into first, `timeout` is in seconds.
 
-    Raises InterpreterError if it is missing, broken, no Python or doesn't answer, and RefusedError if root shouldn't
-    run it.
+    `meanwhile` is called while it runs. Raises InterpreterError if it is missing, broken, no Python or doesn't answer,
+    and RefusedError if root shouldn't run it.
     """
     seen = (root or "") + executable
     # A trusted root (`--trust-root`) is trusted as a whole, and its links lead elsewhere out here.
     holders = examine_loading(seen) if root is None else None
     account = holders.account if holders else None
-    output = _run_probe(executable, account, root, timeout)
+    output = _run_probe(executable, account, root, timeout, meanwhile)
     if holders is not None and not all(map(is_unchanged, holders.witnesses)):
         raise RefusedError(f"{executable}, or what it loads, changed while it was probed", hint="run it again")
     interpreter, loaded = parse_answer(executable, output)
@@ -93,7 +99,9 @@ def probe(executable: str, *, root: str | None = None, timeout: float = PROBE_TI
     return Probed(interpreter, holders.witnesses)
 
 
-def _run_probe(executable: str, account: Account | None, root: str | None, timeout: float) -> bytes:
+def _run_probe(
+    executable: str, account: Account | None, root: str | None, timeout: float, meanwhile: Callable[[], None] | None
+) -> bytes:
     leased = lease(None) if root is not None else None
     rights = Rights(account, -1, root, account is not None)
     if leased is not None:
@@ -101,6 +109,8 @@ def _run_probe(executable: str, account: Account | None, root: str | None, timeo
     try:
         with start(executable, "probe", rights=rights) as child:
             try:
+                if meanwhile is not None:
+                    meanwhile()
                 output, stderr = _read_streams(child, timeout, executable)
             finally:
                 kill(child)

@@ -94,10 +94,14 @@ class Operation:
         """The targets of all assignments."""
         return [assignment.target for assignment in self.assignments]
 
-    def prepare(self) -> None:
-        """Find all targets, and what they share. Raises UsageError and RefusedError."""
+    def prepare(self, meanwhile: Callable[[], None] | None = None) -> None:
+        """Find all targets, and what they share. `meanwhile` is called while an interpreter says what it is.
+
+        Raises UsageError and RefusedError.
+        """
         request, report, scope = self.request, self.report, self.request.scope
         self.store, self.probed = open_known(request, self.observer)
+        self.probed.meanwhile = meanwhile
         self._began = time.time()
         report.errors += [self._trouble] if self._trouble is not None else []
         drop_gone(request, self.store, self.probed, self.settings, self.observer)

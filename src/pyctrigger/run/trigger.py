@@ -11,7 +11,7 @@ from ..errors import PyctriggerError
 from ..interpreter.flavour import not_found
 from ..outcome.observer import NoticeKeeper, Observer
 from ..outcome.report import FlavourReport, Report
-from .installation import do_installation
+from .installation import do_installation, get_ready
 from .operation import Operation
 from .scope.paths import absolute
 from .scope.request import Request, Running, Scope, Transaction, Work
@@ -95,7 +95,8 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
             stack.enter_context(logged(operation))
         stack.callback(operation.close)
         if prepared is None:
-            operation.prepare()
+            compiles = request.work in (Work.RUN, Work.REPAIR) and not (request.running.hook or request.running.dry_run)
+            operation.prepare(meanwhile=get_ready if compiles else None)
         observer = operation.observer
         targets = zip(operation.assignments, display_names(operation.targets)) if operation.check_paths() else ()
         for own, called in targets:

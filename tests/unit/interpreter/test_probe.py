@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from processes import wait_until
 from pyctrigger.errors import InterpreterError, RefusedError
 from pyctrigger.interpreter import child
 from pyctrigger.interpreter import probe as module
@@ -359,6 +360,30 @@ def test_what_starts_is_a_python_or_an_error(
             probe(path, timeout=timeout)
         assert f"{path} {problem}" == caught.value.message
     assert len(os.listdir("/proc/self/fd")) <= before
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_what_is_done_meanwhile(tmp_path: Path) -> None:
+    """The interpreter runs at that time; if it fails, nothing of it stays."""
+    path = program(tmp_path, f"echo $$ > {tmp_path}/pid\nuntil [ -e {tmp_path}/seen ]; do sleep 0.01; done; answer")
+
+    def look() -> None:
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+        (tmp_path / "seen").touch()
+
+    assert "3.11.7" == probe(path, meanwhile=look).interpreter.release
+
+    def fail() -> None:
+        wait_until(lambda: (tmp_path / "pid").read_text() != "")
+        raise RefusedError("no")
+
+    for name in ("seen", "pid"):
+        (tmp_path / name).unlink()
+    (tmp_path / "pid").touch()
+    with pytest.raises(RefusedError, match="no"):
+        probe(path, meanwhile=fail)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 

@@ -12,6 +12,8 @@ from pyctrigger.errors import LockTimeoutError, UsageError
 from pyctrigger.outcome.report import Report
 from pyctrigger.run import syslog
 from pyctrigger.run import trigger as module
+from pyctrigger.run.installation import get_ready
+from pyctrigger.run.operation import Operation
 from pyctrigger.run.scope.request import Request, Work
 from pyctrigger.state.lock import InstallationLock
 from unit.run.calls import Caller, Listener, caller, reported  # noqa: F401 - a fixture
@@ -353,6 +355,37 @@ def test_what_is_prepared_is_used(caller: Caller) -> None:  # noqa: F811
     assert [f"compiled {caller.site}/a.py: missing"] == heard
     assert 0 < report.runs[0].elapsed_seconds < 60
     assert 1 == len(module.prepare(caller.request()).targets)
+
+
+@pytest.mark.parametrize(
+    ("work", "changes", "expected"),
+    [
+        (Work.RUN, {}, True),
+        (Work.REPAIR, {}, True),
+        (Work.RUN, {"hook": True}, False),
+        (Work.RUN, {"dry_run": True}, False),
+        (Work.VERIFY, {}, False),
+    ],
+)
+def test_what_is_done_while_an_interpreter_is_asked(
+    caller: Caller,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    work: Work,
+    changes: dict[str, Any],
+    expected: bool,
+) -> None:
+    """What compiling needs is imported, where there will be much to compile."""
+    caller.make({"a.py": b""})
+    heard: list[object] = []
+    prepare = Operation.prepare
+
+    def listen(operation: Operation, meanwhile: object = None) -> None:
+        heard.append(meanwhile)
+        prepare(operation)
+
+    monkeypatch.setattr(Operation, "prepare", listen)
+    module.perform(caller.request(work, **changes))
+    assert [get_ready if expected else None] == heard
 
 
 #: The configured log, the request, and whether its words go there.

@@ -13,6 +13,7 @@ from pyctrigger.interpreter.probe import probe
 from pyctrigger.state.probed import ProbedInterpreters
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from interpreters import Interpreter as Found
@@ -24,7 +25,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, newest: Found, tmp_path: Path) -> lis
     answer, started = probe(newest.path).interpreter, list[str]()
     (tmp_path / "witness").touch()
 
-    def ask(executable: str, *, root: str | None = None) -> Probed:
+    def ask(executable: str, *, root: str | None = None, meanwhile: Callable[[], None] | None = None) -> Probed:
+        if meanwhile is not None:
+            meanwhile()
         started.append(executable)
         witness = Witness(str(tmp_path / "witness"), facts_of(os.lstat(tmp_path / "witness")))
         interpreter = answer._replace(executable=executable, root=root, account=Account(7, 8))
@@ -53,6 +56,15 @@ def test_an_answer_comes_back_whole(asked: list[str], tmp_path: Path) -> None:
     (known,) = ProbedInterpreters(str(tmp_path)).known()
     assert isinstance(known, Interpreter)
     assert (first, first, ["/a"]) == (known, ProbedInterpreters(str(tmp_path)).ask("/a"), asked)
+
+
+def test_what_can_be_done_meanwhile(asked: list[str], tmp_path: Path) -> None:
+    """It is done while an interpreter runs, and not where what it is is known."""
+    cache, done = ProbedInterpreters(str(tmp_path)), list[int]()
+    cache.meanwhile = lambda: done.append(len(asked))
+    for path in ("/a", "/a", "/b"):
+        cache.ask(path)
+    assert [0, 1] == done
 
 
 @pytest.mark.parametrize("change", ["touched", "replaced", "removed"])

@@ -120,6 +120,12 @@ class Manifest:
         self._open_file()
         return self._path is not None and has_sqlite()
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no run before this one has recorded anything."""
+        self._open_file()
+        return self._path is not None and self._database is None
+
     # -- the directories -----------------------------------------------------------------------------------------
 
     def work_on(self, sites: list[str]) -> None:

@@ -56,7 +56,7 @@ class Machine:
         os.unlink(place)
         return place
 
-    def _probe(self, executable: str, *, root: str | None = None) -> Probed:
+    def _probe(self, executable: str, *, root: str | None = None, **_: object) -> Probed:
         place = (root or "") + executable
         answer = self._answers.get(place)
         if answer is None or not os.path.exists(place):

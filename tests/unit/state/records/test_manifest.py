@@ -148,8 +148,14 @@ def test_records_come_back(tmp_path: Path) -> None:
     manifest = Manifest(str(tmp_path))
     assert RECORDS == found(manifest)
     assert (None, None) == (manifest.pycs.get("/site/pq", "m"), manifest.pycs.get("/site", "absent"))
-    assert manifest.keeps_records is True
+    assert (True, False) == (manifest.keeps_records, manifest.is_new)
     manifest.close()
+
+
+@pytest.mark.parametrize(("named", "expected"), [("state", True), (None, False)])
+def test_what_knows_nothing_yet(tmp_path: Path, named: str | None, expected: bool) -> None:
+    """It will; without a directory it never does."""
+    assert expected is Manifest(named and str(tmp_path / named)).is_new
 
 
 def test_what_was_recorded_is_there_after_it_was_saved(tmp_path: Path) -> None:
