@@ -16,16 +16,6 @@ from .scope.target import Assignment, check_target
 from .workspace import Workspace
 
 
-def get_ready() -> None:
-    """Import what a run needs that compiles. Call it where there is nothing else to do."""
-    from ..state.sqlite import has_sqlite
-    from . import flow  # noqa: F401
-    from .apply.compile import Compilation  # noqa: F401
-    from .apply.lanes import Lanes  # noqa: F401
-
-    has_sqlite()
-
-
 def do_installation(assignment: Assignment, operation: Operation, report: FlavourReport) -> None:
     """Do an assignment and all pending work. The results go into `report`.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import PyctriggerError
 from ..interpreter.flavour import not_found
 from ..outcome.observer import NoticeKeeper, Observer
 from ..outcome.report import FlavourReport, Report
-from .installation import do_installation, get_ready
+from .installation import do_installation
 from .operation import Operation
 from .scope.paths import absolute
 from .scope.request import Request, Running, Scope, Transaction, Work
@@ -95,8 +95,7 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
             stack.enter_context(logged(operation))
         stack.callback(operation.close)
         if prepared is None:
-            compiles = request.work in (Work.RUN, Work.REPAIR) and not (request.running.hook or request.running.dry_run)
-            operation.prepare(meanwhile=get_ready if compiles else None)
+            operation.prepare(_what_is_needed_later(request))
         observer = operation.observer
         targets = zip(operation.assignments, display_names(operation.targets)) if operation.check_paths() else ()
         for own, called in targets:
@@ -122,6 +121,15 @@ def perform(request: Request, observer: Observer | None = None, prepared: Operat
         operation.close()
         operation.end_record()
     return report
+
+
+def _what_is_needed_later(request: Request) -> Callable[[], None] | None:
+    """Returns what imports what a request will need that may compile much, if it does."""
+    if request.work not in (Work.RUN, Work.REPAIR) or request.running.hook or request.running.dry_run:
+        return None
+    from .readiness import get_ready  # no hook does
+
+    return get_ready
 
 
 def _as_sweep_if_kept(own: Assignment) -> Assignment:

@@ -12,8 +12,8 @@ from pyctrigger.errors import LockTimeoutError, UsageError
 from pyctrigger.outcome.report import Report
 from pyctrigger.run import syslog
 from pyctrigger.run import trigger as module
-from pyctrigger.run.installation import get_ready
 from pyctrigger.run.operation import Operation
+from pyctrigger.run.readiness import get_ready
 from pyctrigger.run.scope.request import Request, Work
 from pyctrigger.state.lock import InstallationLock
 from unit.run.calls import Caller, Listener, caller, reported  # noqa: F401 - a fixture
