@@ -26,14 +26,14 @@ from ..plan.results import Results
 from ..plan.steps import Stale, all_missing
 from ..scope.forked import Relay
 from .execution import Change, Execution
-from .pieces import Dealt, Key
+from .pieces import AHEAD, Dealt, Key
 from .workers import Workers
 
 #: A method of Results, the number of a tree, and the arguments after it.
 Call = tuple[str, int, tuple[Any, ...], dict[str, Any]]
 
-#: Seconds, and sources, after which the host hears what was done.
-_MOST_SECONDS, _MOST_DONE = 0.1, 512
+#: Seconds, sources, and work after which the host hears what was done, and deals out more: before all is done.
+_MOST_SECONDS, _MOST_DONE, _MOST_WORK = 0.1, 512, AHEAD // 2
 #: What shows, where the system has it, that the host will send no more, even if not all is read.
 _HUNG_UP = getattr(select, "POLLRDHUP", 0)
 
@@ -181,7 +181,8 @@ class Lane:
         self._execution = Execution(host.wanted, knowledge, workers, self._results)
         self._bare = all_missing(host.wanted.suffixes)
         self._dealt: deque[Change] = deque()
-        self._said = time.monotonic()
+        #: When the host has heard something, and the work since then.
+        self._said, self._work = time.monotonic(), 0
         self._poller = select.poll()
         self._poller.register(relay, select.POLLIN | _HUNG_UP)
 
@@ -193,6 +194,7 @@ class Lane:
                 for source, code in self._execution.run_for(owner, self._changes(owner)):
                     self._tell_in_time()  # what came before is finished now
                     self._execution.writer.store(source, code)
+                    self._work += source.stale.work
                 self._tell()
         self._tell()
 
@@ -221,7 +223,8 @@ class Lane:
                     self._execution.compilation.needs[Place(layout, each.relative).source(name)] = need
 
     def _tell_in_time(self) -> None:
-        if self._results.count >= _MOST_DONE or time.monotonic() - self._said > _MOST_SECONDS:
+        is_much = self._work >= _MOST_WORK or self._results.count >= _MOST_DONE
+        if is_much or time.monotonic() - self._said > _MOST_SECONDS:
             self._tell()
             if any(events & _HUNG_UP for _, events in self._poller.poll(0)):
                 raise EOFError  # the host has been interrupted: what was dealt is left
@@ -243,6 +246,6 @@ class Lane:
         )
         self._listener.events = []
         results.begin()
-        self._said = time.monotonic()
+        self._said, self._work = time.monotonic(), 0
         self._relay.send("did", outcome)
         self._relay.flush()

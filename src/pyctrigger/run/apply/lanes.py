@@ -109,7 +109,7 @@ class Lanes:
             self._start(team)
         if not team.lanes:
             self.apart += [(self._layouts[piece.key[0]], piece.part(piece.left)) for piece in team.take_all()]
-        team.deal()
+        team.deal(is_over=is_over)
         for lane in team.lanes:
             if lane.given:
                 beginning = [owner] if lane.owner is None else []

@@ -9,11 +9,13 @@ import socket
 from ...typed import Any
 from ...workers.pool import Duty
 from ..scope.forked import Child, packed
-from .pieces import Key, Piece
+from .pieces import AHEAD, Key, Piece
 from .workers import Order
 
-#: Work that a lane has ahead of it, and that waits until it is enough to choose from.
-_AHEAD, _MOST_WAITING = 512 << 10, 1 << 20
+#: Work that waits until it is enough to choose from.
+_MOST_WAITING = 1 << 20
+#: Work that a lane has ahead of it at the end: they end together, since none has much that another could do.
+_LEAST_AHEAD = 96 << 10
 
 
 class LaneAtWork:
@@ -127,8 +129,8 @@ class Team:
         self.waiting, self.work, self.sources, self.retries = [], 0, 0, []
         return left
 
-    def deal(self) -> None:
-        """Give what waits to lanes that have too little ahead."""
+    def deal(self, *, is_over: bool) -> None:
+        """Give what waits to lanes that have too little ahead. If nothing more comes, in small portions at the end."""
         for lane in self.lanes:
             if not lane.pieces:
                 lane.is_retrying, lane.ahead = bool(self.retries), 0
@@ -137,7 +139,8 @@ class Team:
         able = [lane for lane in self.lanes if not lane.is_retrying]
         while self.waiting and able:
             lane = min(able, key=_least_ahead)
-            if lane.ahead >= _AHEAD and not lane.is_idle:
+            enough = min(AHEAD, max(_LEAST_AHEAD, self.work // (2 * len(able)))) if is_over else AHEAD
+            if lane.ahead >= enough and not lane.is_idle:
                 break
             piece = heapq.heappop(self.waiting)[2]
             self.work -= piece.work

@@ -15,7 +15,7 @@ from pyctrigger.errors import InterpreterError, ShortageError
 from pyctrigger.outcome.outcome import Tally
 from pyctrigger.run.apply.lane import Outcome
 from pyctrigger.run.apply.lanes import Lanes
-from pyctrigger.run.apply.pieces import Dealt, Key, pieces_of
+from pyctrigger.run.apply.pieces import AHEAD, Dealt, Key, pieces_of
 from pyctrigger.run.apply.team import LaneAtWork, Team
 from pyctrigger.run.apply.workers import ITS_OWN_WAY, LARGEST_FIRST, Order
 from pyctrigger.run.plan.steps import Removal, Stale, Step, all_missing
@@ -208,8 +208,35 @@ def test_the_largest_pieces_are_dealt_first(layout: Layout) -> None:
 
     assert [] == stage.do(*[step_of(f"d{number}", number * 10 * KIB) for number in range(1, 8)])
 
-    assert [["d7", "d4", "d3"], ["d6", "d5", "d2", "d1"]] == stage.log
-    assert 7 == sum(map(len, stage.log))
+    assert [["d7", "d4"], ["d6", "d5"], ["d3"], ["d2", "d1"]] == stage.log
+
+
+#: Work that waits, whether more comes, and how much each of two lanes is given at once.
+PORTIONS: list[tuple[int, bool, list[int]]] = [
+    (64 * KIB, False, [64 * KIB, 0]),
+    (4 * AHEAD, False, [AHEAD, AHEAD]),
+    (4 * AHEAD, True, [AHEAD // 2 + 128 * KIB] * 2),
+    (AHEAD, True, [128 * KIB] * 2),
+    (AHEAD // 4, True, [128 * KIB, 64 * KIB]),
+    (64 * KIB, True, [64 * KIB, 0]),
+]
+
+
+@pytest.mark.parametrize(("waiting", "is_over", "expected"), PORTIONS)
+def test_portions_are_small_at_the_end(waiting: int, is_over: bool, expected: list[int]) -> None:
+    """While more comes, a lane has enough ahead for the time that we need to hear it."""
+    team = Team(Duty.USUAL, 2, LARGEST_FIRST)
+    for number in range(waiting // (64 * KIB)):
+        team.put(list(pieces_of(0, step_of(f"d{number}", 64 * KIB))))
+    child: Any = None
+    team.lanes += [LaneAtWork(team, child), LaneAtWork(team, child)]
+    team.deal(is_over=is_over)
+    assert (expected, waiting - sum(expected)) == ([lane.ahead for lane in team.lanes], team.work)
+    for lane in team.lanes:
+        lane.is_idle = True
+        before, left = lane.ahead, team.work
+        team.deal(is_over=is_over)
+        assert (lane.ahead > before) == (left > 0)
 
 
 def test_runs_that_fill_a_store_deal_in_orders_of_their_own(layout: Layout) -> None:
