@@ -8,6 +8,8 @@ from __future__ import annotations
 
 def get_ready() -> None:
     """Import it."""
+    import hashlib  # noqa: F401 - here once, and not in each lane, where it would take a MiB
+
     from ..state.sqlite import has_sqlite
     from . import flow  # noqa: F401
     from .apply.compile import Compilation  # noqa: F401

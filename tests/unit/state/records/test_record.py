@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -122,24 +123,25 @@ def test_digests_are_of_all_bytes(pieces: list[Any]) -> None:
     assert (expected, expected) == (digest_of_pieces(pieces), digest_of(b"".join(pieces)))
 
 
-#: How many bytes Python's own code digests, the modules that can't be imported, and whether OpenSSL's is asked for each
-#: of three times four bytes.
-DIGESTS: list[tuple[int, list[str], list[bool]]] = [
-    (0, [], [True, True, True]),
-    (9, [], [False, False, True]),
-    (8, [], [False, True, True]),
-    (99, [], [False, False, False]),
-    (99, ["_sha2", "_sha256"], [True, True, True]),
-    (8, ["hashlib"], [False, False, False]),
+#: How many bytes Python's own code digests, the modules that can't be imported, whether OpenSSL's is loaded, and
+#: whether it is asked for each of three times four bytes.
+DIGESTS: list[tuple[int, list[str], bool, list[bool]]] = [
+    (0, [], False, [True, True, True]),
+    (9, [], False, [False, False, True]),
+    (8, [], False, [False, True, True]),
+    (99, [], False, [False, False, False]),
+    (99, [], True, [True, True, True]),
+    (99, ["_sha2", "_sha256"], False, [True, True, True]),
+    (8, ["hashlib"], False, [False, False, False]),
 ]
 
 
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="PyPy has no such module in C")
-@pytest.mark.parametrize(("own", "absent", "expected"), DIGESTS)
+@pytest.mark.parametrize(("own", "absent", "is_loaded", "expected"), DIGESTS)
 def test_openssl_is_loaded_where_there_is_much_to_digest(
-    monkeypatch: pytest.MonkeyPatch, own: int, absent: list[str], expected: list[bool]
+    monkeypatch: pytest.MonkeyPatch, own: int, absent: list[str], is_loaded: bool, expected: list[bool]
 ) -> None:
-    """And where it can be loaded; the digests are the same."""
+    """And where it can be loaded, or is; the digests are the same."""
     right, asked = hashlib.sha256, list[bool]()
 
     def counted(data: bytes) -> Any:
@@ -149,6 +151,8 @@ def test_openssl_is_loaded_where_there_is_much_to_digest(
     monkeypatch.setattr(hashlib, "sha256", counted)
     for name in absent:
         monkeypatch.setitem(sys.modules, name, None)
+    loaded = {"hashlib": hashlib} if is_loaded else {}
+    monkeypatch.setattr(module, "sys", SimpleNamespace(**{**vars(sys), "modules": loaded}))
     sha256 = Sha256(own)
     for data in (b"abcd", memoryview(b"efgh"), b"ijkl"):
         asked.append(False)
