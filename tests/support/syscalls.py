@@ -45,8 +45,8 @@ LEVELS = (0, 1)
 #: Seconds. A run takes half of one.
 PATIENCE = 60
 #: How many lanes there are, and KiB of the sources that make them worth it. The first lane has enough with one, and so
-#: gets no more; the last, which is disturbed, the other and all that is small: it compiles, refreshes and sweeps.
-_LANES, _LARGE = 2, (300, 230)
+#: gets no more; the last, which is disturbed, has enough with nothing else: it compiles, refreshes and sweeps.
+_LANES, _LARGE = 2, (470, 60)
 #: Seconds in which a worker notices that its host is gone.
 _GRACE = 20.0
 #: What the environment has to say so that the calls are the same in each run, and none writes into this checkout.

@@ -22,6 +22,8 @@ class Failure(NamedTuple):
     """Only another source, interpreter or limit, or a repair, could change the result."""
     needs_root: bool = False
     """A place that this account may not write, and root may; reported once for all that lies below."""
+    has_remedy: bool = False
+    """The message says as well what to do."""
 
 
 class Untried:

@@ -161,7 +161,7 @@ class Report:
     def hints(self) -> dict[str, str]:
         """What to do about files that failed, by the kind of failure; for those that need root an error says it."""
         failures = (failure for run in self.runs for failure in run.tally.listed)
-        kinds = dict.fromkeys(failure.kind for failure in failures if "; pyctrigger repair " not in failure.message)
+        kinds = dict.fromkeys(failure.kind for failure in failures if not failure.has_remedy)
         if not kinds:
             return {}
         from .hints import HINTS  # nobody pays for it whose files are fine

@@ -5,14 +5,17 @@ It takes 15 ms, and a hook seldom needs it. While an interpreter runs to say wha
 
 from __future__ import annotations
 
+import contextlib
+
 
 def get_ready() -> None:
-    """Import it."""
-    import hashlib  # noqa: F401 - here once, and not in each lane, where it would take a MiB
+    """Import it, as far as there is all of it: whoever can't do without says so."""
+    with contextlib.suppress(ImportError):
+        import hashlib  # noqa: F401 - here once, and not in each lane, where it would take a MiB
 
-    from ..state.sqlite import has_sqlite
-    from . import flow  # noqa: F401
-    from .apply.compile import Compilation  # noqa: F401
-    from .apply.lanes import Lanes  # noqa: F401
+        from ..state.sqlite import has_sqlite
+        from . import flow  # noqa: F401
+        from .apply.compile import Compilation  # noqa: F401
+        from .apply.lanes import Lanes  # noqa: F401
 
-    has_sqlite()  # imports the module, if there is one
+        has_sqlite()  # imports the module, if there is one

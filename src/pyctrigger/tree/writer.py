@@ -28,8 +28,6 @@ from .permission.readers import Readers, is_kept_from_visitors, mode_for_visitor
 _PERMISSIONS = 0o7777
 #: A directory's group may sweep and replace what is in it; others never may.
 _DIRECTORY_MODE = 0o775
-_IS_DIRECTORY = "a directory has the name of its pyc; pyctrigger repair removes it"
-_NOT_EMPTY = "a directory that isn't empty has the name of its pyc; move it away"
 #: Errors of the system or file system, not of this file: chmod and chown aren't available here.
 _UNAVAILABLE = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EOVERFLOW}
@@ -37,17 +35,29 @@ _UNAVAILABLE = frozenset(
 
 
 class WriteRefused(Exception):
-    """Writing here would reveal or replace something that it must not; the text says what."""
+    """Writing here would reveal or replace something that it must not; the text says what, and the remedy if known."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__("; ".join(filter(None, (reason, remedy))))
+        self.has_remedy = bool(remedy)
 
 
-def reason_not_to_remove(directory: int, name: str, *, clears: bool) -> str | None:
+def _is_directory() -> WriteRefused:
+    return WriteRefused("a directory has the name of its pyc", "pyctrigger repair removes it")
+
+
+def _is_not_empty() -> WriteRefused:
+    return WriteRefused("a directory that isn't empty has the name of its pyc", "move it away")
+
+
+def refusal_to_remove(directory: int, name: str, *, clears: bool) -> WriteRefused | None:
     """Returns why a directory stays that has the name of a pyc; `clears` if obstacles are to be cleared."""
     if not clears:
-        return _IS_DIRECTORY
+        return _is_directory()
     opened = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
         with os.scandir(opened) as entries:
-            return None if next(entries, None) is None else _NOT_EMPTY
+            return None if next(entries, None) is None else _is_not_empty()
     finally:
         os.close(opened)
 
@@ -101,7 +111,7 @@ class Writer:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
             if not self._clear_obstacles:
-                raise WriteRefused(f"{name} is a link or a file; pyctrigger repair replaces it") from error
+                raise WriteRefused(f"{name} is a link or a file", "pyctrigger repair replaces it") from error
             with self._tree.entered(relative) as above:
                 os.unlink(name, dir_fd=above)
         with contextlib.suppress(FileExistsError), self._tree.entered(relative) as above:
@@ -229,11 +239,11 @@ class Writer:
 
     def _remove_directory(self, directory: int, name: str) -> None:
         if not self._clear_obstacles:
-            raise WriteRefused(_IS_DIRECTORY)
+            raise _is_directory()
         try:
             os.rmdir(name, dir_fd=directory)
         except OSError as reason:
-            raise WriteRefused(_NOT_EMPTY) from reason
+            raise _is_not_empty() from reason
 
 
 def _write_fully(descriptor: int, content: Sequence[Buffer]) -> None:

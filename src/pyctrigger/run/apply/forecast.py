@@ -10,7 +10,7 @@ from ...outcome.outcome import Failure, Tally
 from ...pyc.header import Verdict
 from ...tree.layout import Layout
 from ...tree.source import SourceRefused, require_readable
-from ...tree.writer import reason_not_to_remove
+from ...tree.writer import refusal_to_remove
 from ..plan.results import Denial, Results
 from ..plan.steps import Stale, Step
 from ..plan.wanted import Wanted
@@ -73,9 +73,10 @@ class Forecast:
                 if not stat.S_ISDIR(layout.pycs.lstat(pycache, pyc).st_mode):
                     continue
                 with layout.pycs.entered(pycache) as directory:
-                    reason = reason_not_to_remove(directory, pyc, clears=self._wanted.trust_nothing)
-                if reason:
-                    self._tally.fail(Failure(layout.describe_source(relative, stale.name), "refused", reason))
+                    refusal = refusal_to_remove(directory, pyc, clears=self._wanted.trust_nothing)
+                if refusal is not None:
+                    path, remedy = layout.describe_source(relative, stale.name), refusal.has_remedy
+                    self._tally.fail(Failure(path, "refused", str(refusal), has_remedy=remedy))
                     return False
         return True
 

@@ -69,7 +69,8 @@ class Gatekeeper:
             return self.permits(layout, step.relative)
         if not step.goes_on:
             reason = f"it {step.obstacle}; pyctrigger repair replaces it"
-            self._tally.failures.append(Failure(layout.describe_pyc(step.relative), "refused", reason))
+            path = layout.describe_pyc(step.relative)
+            self._tally.failures.append(Failure(path, "refused", reason, has_remedy=True))
         return False
 
     def take_shared(self) -> dict[str, set[str]]:

@@ -126,7 +126,7 @@ class PycWriter:
             return  # the directory is gone, and its sources with it
         except WriteRefused as refusal:
             self.remove_code(source, "refused")
-            self._results.tally.fail(Failure(path, "refused", str(refusal)))
+            self._results.tally.fail(Failure(path, "refused", str(refusal), has_remedy=refusal.has_remedy))
             return
         except OSError as error:
             self._results.io_failure(place.layout, place.relative, path, error, source=True)

@@ -240,7 +240,7 @@ def test_what_is_in_the_way_is_left_to_a_repair(
     """And said once for a directory."""
     keeper, tally = gate(work=work)
     assert expected == keeper.permits_pycs(layout, Step.of("p")._replace(obstacle=obstacle, goes_on=goes_on))
-    said = [Failure(f"{top}/{CACHE}", "refused", "it why; pyctrigger repair replaces it")] * is_said
+    said = [Failure(f"{top}/{CACHE}", "refused", "it why; pyctrigger repair replaces it", has_remedy=True)] * is_said
     assert said == tally.failures
 
 
