@@ -9,7 +9,7 @@ from ...workers.pool import Apart
 from ..plan.steps import LevelState, Stale, Step
 
 #: Work in a piece, and work that a lane has ahead of it.
-_MOST, AHEAD = 64 << 10, 768 << 10
+_MOST, AHEAD = 64 << 10, 1 << 20
 
 #: A directory: the number of its tree, and its path there.
 Key = tuple[int, str]

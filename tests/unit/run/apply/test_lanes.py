@@ -214,10 +214,10 @@ def test_the_largest_pieces_are_dealt_first(layout: Layout) -> None:
 #: Work that waits, whether more comes, and how much each of two lanes is given at once.
 PORTIONS: list[tuple[int, bool, list[int]]] = [
     (64 * KIB, False, [64 * KIB, 0]),
-    (4 * AHEAD, False, [AHEAD, AHEAD]),
-    (4 * AHEAD, True, [AHEAD // 2 + 128 * KIB] * 2),
-    (AHEAD, True, [128 * KIB] * 2),
-    (AHEAD // 4, True, [128 * KIB, 64 * KIB]),
+    (4096 * KIB, False, [AHEAD, AHEAD]),
+    (4096 * KIB, True, [704 * KIB] * 2),
+    (1024 * KIB, True, [192 * KIB] * 2),
+    (192 * KIB, True, [128 * KIB, 64 * KIB]),
     (64 * KIB, True, [64 * KIB, 0]),
 ]
 
