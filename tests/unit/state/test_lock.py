@@ -92,6 +92,32 @@ def test_a_wait_is_announced_and_ends_with_the_holder(
     assert ([expected], True) == (said, time.monotonic() - began < 5)
 
 
+def test_a_short_wait_is_not_announced(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody needs to know."""
+    monkeypatch.setattr(module, "_ANNOUNCE_AFTER", 60.0)
+    said: list[str] = []
+    ender = threading.Timer(0.2, end, [hold(locks)])
+    lock = InstallationLock(str(locks), "x")
+    ender.start()
+    try:
+        assert lock.acquire(60, said.append) is True
+    finally:
+        ender.join()
+        lock.release()
+    assert [] == said
+
+
+def test_a_use_shows_in_the_time_of_access_alone(locks: Path) -> None:
+    """Older filelocks change the other times."""
+    lock = InstallationLock(str(locks), "x")
+    for _ in range(2):
+        lock.acquire(0, print)
+        lock.release()
+        status = os.stat(locks / "x.lock")
+        os.utime(locks / "x.lock", (1, 1))
+    assert (True, 1) == (status.st_atime > 1, status.st_mtime)
+
+
 def test_an_unknown_holder_is_named_so(locks: Path) -> None:
     """In the error, which comes when the time is over and no later."""
     child = hold(locks)
