@@ -66,7 +66,7 @@ def carry_out(
                         target.interpreter, operation.settings, request.running, wanted, remote=operation.remote
                     ) as workers:
                         execution = Execution(wanted, knowledge, workers, results)
-                        if not manifest.is_new:  # else lanes follow, which have workers of their own
+                        if not manifest.is_new:  # else most likely lanes follow, with workers of their own
                             execution.warm_up(change)  # while we wait
                         if workspace.enter():
                             keeping.pop_all()  # what was proven may be old

@@ -11,8 +11,6 @@ import contextlib
 def get_ready() -> None:
     """Import it, as far as there is all of it: whoever can't do without says so."""
     with contextlib.suppress(ImportError):
-        import hashlib  # noqa: F401 - here once, and not in each lane, where it would take a MiB
-
         from ..state.sqlite import has_sqlite
         from . import flow  # noqa: F401
         from .apply.compile import Compilation  # noqa: F401

@@ -30,6 +30,9 @@ from .pieces import Key, pieces_of
 from .team import LaneAtWork, Team
 from .workers import Workers
 
+with contextlib.suppress(ImportError):  # whoever digests does without
+    import hashlib  # noqa: F401 - once, before lanes are forked: OpenSSL would take a MiB in each
+
 #: Pieces taken from the plan at a time, until enough of them wait.
 _STEP = 32
 #: Seconds that all lanes have to end by themselves, and between two checks that silent ones live.

@@ -122,7 +122,7 @@ class Manifest:
 
     @property
     def is_new(self) -> bool:
-        """Whether no run before this one has recorded anything."""
+        """Whether no run before this one has recorded anything that can be read."""
         self._open_file()
         return self._path is not None and self._database is None
 

@@ -209,6 +209,7 @@ def test_the_largest_pieces_are_dealt_first(layout: Layout) -> None:
     assert [] == stage.do(*[step_of(f"d{number}", number * 10 * KIB) for number in range(1, 8)])
 
     assert [["d7", "d4"], ["d6", "d5"], ["d3"], ["d2", "d1"]] == stage.log
+    assert 7 == sum(map(len, stage.log))
 
 
 #: Work that waits, whether more comes, and how much each of two lanes is given at once.
