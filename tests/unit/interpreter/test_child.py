@@ -158,7 +158,6 @@ STARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.fixture
 def tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A program that tells what it has, and a descriptor that it has if it is to be kept."""
-    confined(lambda _: None)  # all children's network namespace stays open
     with open(os.devnull, "rb") as kept:
         (tmp_path / "first.py").write_text(FIRST)
         (tmp_path / "tells.py").write_text(TELLS.replace("KEPT", str(kept.fileno())).replace("NAMES", str(NAMES)))

@@ -12,7 +12,6 @@ from processes import wait_until
 from pyctrigger.errors import InterpreterError, RefusedError
 from pyctrigger.interpreter import child
 from pyctrigger.interpreter import probe as module
-from pyctrigger.interpreter.confinement import confined
 from pyctrigger.interpreter.interpreter import Account, Interpreter, facts_of
 from pyctrigger.interpreter.probe import is_complete, parse_answer, probe, require_modest
 from pyctrigger.interpreter.rights import Rights
@@ -351,7 +350,6 @@ def test_what_starts_is_a_python_or_an_error(
     """It answers and ends in time; what others keep open isn't waited for, and nothing of it stays."""
     monkeypatch.setattr(module, "_MAX_BYTES", 1000)
     path = program(tmp_path, f"echo $$ > {tmp_path}/pid\n{body}")
-    confined(lambda _: None)  # all children's network namespace stays open
     before = len(os.listdir("/proc/self/fd"))
     if problem == WORKS:
         assert "3.11.7" == probe(path, timeout=timeout).interpreter.release
