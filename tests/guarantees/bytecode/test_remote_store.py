@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 
 SECRET = "wachtwoord-4711"
 
+#: The state of a connection that is open at both ends, as ``/proc/net/tcp`` writes it.
+ESTABLISHED = "01"
+
 
 @pytest.fixture(scope="module")
 def built(newest: Interpreter) -> Iterator[Fleet]:
@@ -379,10 +382,11 @@ def test_root_lets_another_account_ask(built: Fleet) -> None:
     accounts: list[int] = []
 
     def look(connection: socket.socket) -> None:
-        port = f":{connection.getpeername()[1]:04X}"
+        theirs, ours = (f":{name[1]:04X}" for name in (connection.getpeername(), connection.getsockname()))
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()
-            if fields[1].endswith(port):
+            # Any other connection may have the same port at one end; one that was closed has no account.
+            if fields[1].endswith(theirs) and fields[2].endswith(ours) and fields[3] == ESTABLISHED:
                 accounts.append(int(fields[7]))
         connection.close()
 
