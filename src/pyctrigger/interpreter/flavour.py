@@ -28,6 +28,8 @@ _MAX_LISTED = 8
 #: The cache tags of interpreters that may have come and gone (PEP 3147).
 TAGS = "cpython-3[0-9]+|pypy3[0-9]+"
 _EXECUTABLE = r"(?:python3\.[0-9]+t?|pypy3(?:\.[0-9]+)?)\Z"
+#: How they begin: of the thousands of names in /usr/bin, few are worth a regular expression.
+_STEMS = ("python3", "pypy3")
 
 
 class Flavour(NamedTuple):
@@ -152,12 +154,12 @@ def installed() -> list[str]:
     found: dict[tuple[int, int], str] = {}
     for at in directories():
         try:
-            names = sorted(name for name in os.listdir(at) if re.match(_EXECUTABLE, name, re.ASCII))
+            likely = sorted(name for name in os.listdir(at) if name.startswith(_STEMS))
         except OSError:
             continue  # not all systems have all of them
-        for name in names:
+        for name in likely:
             path = os.path.join(at, name)
-            if _is_executable(path):
+            if re.match(_EXECUTABLE, name, re.ASCII) and _is_executable(path):
                 found.setdefault(inode_of(os.stat(path)), path)
     return list(found.values())
 
