@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 
 from ..errors import InterpreterChangedError, InterpreterError, LockTimeoutError, PyctriggerError, UsageError
 from ..outcome.outcome import Tally
 from ..state.journal import Entry, union
-from ..typed import NamedTuple
+from ..typed import TYPE_CHECKING, NamedTuple
 from .backlog import KEPT
 from .scope.paths import Unit, Units, merge_units, subtract_units
 from .scope.request import Request, Work
 from .scope.sites import OpenSites
 from .scope.target import Assignment, find_target
 from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from .apply.workers import Workers
+    from .plan.wanted import Wanted
 
 
 class Turn(NamedTuple):
@@ -24,6 +30,18 @@ class Turn(NamedTuple):
     sites: OpenSites
     entries: list[Entry] | None = None
     """None for the call's own request, and what was joined to it."""
+    early: Workers | None = None
+    """Workers of which one was started while a glance still went on."""
+
+    def end(self) -> None:
+        """End what it has open."""
+        self.sites.close()
+        self.end_early()
+
+    def end_early(self) -> None:
+        """End a worker that nobody needed."""
+        if self.early is not None:
+            self.early.end()
 
 
 class Agenda:
@@ -36,6 +54,7 @@ class Agenda:
         self._operation = workspace.operation
         self._backlog = workspace.backlog
         self._does_pending = own.request.work in (Work.RUN, Work.REPAIR)
+        self._early: Workers | None = None
 
     def turns(self, sites: OpenSites) -> Iterator[Turn]:
         """Yields every turn that touches anything. `sites` are the site directories of the call's own request."""
@@ -64,13 +83,13 @@ class Agenda:
         report.tally.notices.append(f"{changed.message}; everything is examined again")
         report.interpreter = interpreter
         self._target = find_target(interpreter, request, operation.settings)
-        turn.sites.close()
+        turn.end()
         renewed = self._widened_by_magic(Assignment.of(self._target, request))
-        return turn._replace(assignment=renewed, sites=OpenSites(self._target, renewed.request))
+        return turn._replace(assignment=renewed, sites=OpenSites(self._target, renewed.request), early=None)
 
     def close(self, turn: Turn, tally: Tally | None) -> None:
         """Close the entries of a turn that was carried out. Without a tally there was nothing to do."""
-        turn.sites.close()
+        turn.end()
         request = turn.assignment.request
         if turn.entries is not None:
             self._backlog.close(turn.entries, tally, self._target, request)
@@ -85,7 +104,7 @@ class Agenda:
 
     def fail(self, turn: Turn, error: PyctriggerError) -> None:
         """Count a failed attempt for the entries of a turn that ended with an error."""
-        turn.sites.close()
+        turn.end()
         is_locked = isinstance(error, LockTimeoutError)
         if turn.entries is not None:
             for entry in () if is_locked else turn.entries:
@@ -110,7 +129,8 @@ class Agenda:
         changed = self._changed_besides(own, sites)
         if changed is None:
             self._workspace.found = self._own.request.about(None)
-            return Turn(Assignment.of(own.target, own.request.about(None)), sites)
+            own = Assignment.of(own.target, own.request.about(None))
+            return Turn(own, sites, early=self._early)
         if not joins:
             own = _narrowed(own)
         if found := subtract_units(changed, own.touched.units):
@@ -118,7 +138,7 @@ class Agenda:
 
             self._workspace.found = self._own.request.about(paths_of(found))
             own = own._replace(touched=own.touched._replace(units=merge_units(own.touched.units, found)))
-        return Turn(own, sites)
+        return Turn(own, sites, early=self._early)
 
     def _widened_by_magic(self, assignment: Assignment) -> Assignment:
         """Widen an assignment to the whole scope if its interpreter has another magic number than last time."""
@@ -152,11 +172,26 @@ class Agenda:
         wanted = wanted_bytecode(target, request, self._operation.settings, target.installation)
         overview = Overview(target, request, wanted, self._workspace.parts)
         try:
-            return overview.changed(sites)
+            return overview.changed(sites, partial(self._warm_up, own, wanted))
         except ForeignPlaceError:
             from .others import glance_as_others
 
             return glance_as_others(overview, own)
+
+    def _warm_up(self, own: Assignment, wanted: Wanted, owner: int) -> None:
+        """Start a worker for trees of this owner, once: it takes 10 to 20 ms, and is ready when the plan is.
+
+        A store may have all that is needed.
+        """
+        if self._early is not None:
+            return
+        from .apply.workers import Workers  # an idle hook needs none
+
+        operation, (target, request, _) = self._operation, own
+        self._early = Workers(target.interpreter, operation.settings, request.running, wanted, remote=operation.remote)
+        if not self._early.asks_store:
+            with contextlib.suppress(InterpreterError):  # said where it is needed
+                self._early.warm_up(owner)
 
     def _learn_magic(self, request: Request) -> None:
         """Record the magic number: a run that met another one than last time has examined everything."""

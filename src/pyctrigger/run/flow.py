@@ -12,6 +12,7 @@ from functools import partial
 from itertools import chain
 
 from ..outcome.outcome import Tally
+from ..typed import TYPE_CHECKING
 from .plan.glance import Overview
 from .plan.knowledge import Knowledge
 from .plan.results import Results
@@ -22,16 +23,24 @@ from .scope.sites import OpenSites
 from .scope.target import Assignment
 from .workspace import Workspace
 
+if TYPE_CHECKING:
+    from .apply.workers import Workers
+
 #: The writer's id of runs without a lock, each with a number of its own: their residue has to be old to be swept.
 _UNLOCKED_WRITER = "stateless"
 
 
 def carry_out(
-    assignment: Assignment, workspace: Workspace, sites: OpenSites, places: Places | None = None
+    assignment: Assignment,
+    workspace: Workspace,
+    sites: OpenSites,
+    places: Places | None = None,
+    early: Workers | None = None,
 ) -> tuple[Tally, Places]:
     """Carry out an assignment in all places of our own, or, in a process for other accounts, in theirs.
 
-    Returns what became of the files, and the places of others. Raises PyctriggerError; what was done stays done.
+    `early` are workers of which one may be ready; they are ended if they were needed. Returns
+    what became of the files, and the places of others. Raises PyctriggerError; what was done stays done.
     """
     target, request, touched = assignment
     operation = workspace.operation
@@ -62,7 +71,7 @@ def carry_out(
                     from .apply.spread import spread
                     from .apply.workers import Workers
 
-                    with Workers(
+                    with early or Workers(
                         target.interpreter, operation.settings, request.running, wanted, remote=operation.remote
                     ) as workers:
                         execution = Execution(wanted, knowledge, workers, results)

@@ -43,7 +43,8 @@ def do_installation(assignment: Assignment, operation: Operation, report: Flavou
                     try:
                         if changed is not None:
                             turn = agenda.renewed(turn, changed)  # noqa: PLW2901 - the same one, once more
-                        tally, foreign = carry_out(turn.assignment, workspace, turn.sites)
+                        tally, foreign = carry_out(turn.assignment, workspace, turn.sites, early=turn.early)
+                        turn.end_early()
                         if foreign:
                             from .others import carry_out_as_others
 

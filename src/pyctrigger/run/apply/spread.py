@@ -58,7 +58,7 @@ def spread(
         return
     from .lanes import Lanes  # a hook seldom needs them
 
-    workers.__exit__()  # the one that was warmed up
+    workers.end()  # the one that was warmed up
     with Lanes(lanes, layouts, execution, workers, keep) as running:
         running.known = count if is_watched and count < MOST_COUNTED else None
         running.run(chain(found, changes))

@@ -123,6 +123,10 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End them all, and what asks a store. They may be used again."""
         if self._pool is not None:
             self._pool.__exit__()
             self._pool = None
@@ -180,7 +184,7 @@ class Workers:
     def pool_for(self, owner: int) -> Pool:
         """Returns the workers for an owner's trees, which start when they have work. Ends those for another owner."""
         if self._pool is None or self._owner != owner:
-            self.__exit__()
+            self.end()
             self._pool, self._owner = self._open(), owner
         return self._pool
 

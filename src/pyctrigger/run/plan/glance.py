@@ -16,7 +16,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ...errors import name_few
 from ...interpreter.scope import PACKAGE_DIRECTORIES, SiteDirectory
@@ -68,10 +68,12 @@ class Overview:
 
     # -- the glance ----------------------------------------------------------------------------------------------
 
-    def changed(self, sites: OpenSites) -> Units | None:
+    def changed(self, sites: OpenSites, soon: Callable[[int], None] = lambda owner: None) -> Units | None:
         """Returns the parts to examine, or None for everything.
 
-        Raises ForeignPlaceError where only another account can find out.
+        `soon` is called for each package that has come or changed, with the owner of the site directory, while there is
+        still more to look at: most likely something of it is to be compiled. Raises ForeignPlaceError where only
+        another account can find out.
         """
         for error in sites.find_foreign().values():
             raise error
@@ -82,7 +84,11 @@ class Overview:
             try:
                 names = self._names(site, layout, others)
                 most += len(names)
-                changed = list(self._changed(site, layout, names))
+                changed = []
+                for name in self._changed(site, layout, names):
+                    changed.append(name)
+                    if name:  # the site directory itself also changes when something goes
+                        soon(layout.sources.owner)
             except ForeignPlaceError:
                 raise
             except OSError:
