@@ -24,20 +24,20 @@ NO_SUCH_CALL = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
 
 
 def write_durably(path: str, value: Any) -> None:
-    """Write a value as JSON to `path`, like `write_text`. Raises OSError."""
-    write_text(path, json.dumps(value))
+    """Write a value as JSON to `path`, like `write_bytes`. Raises OSError."""
+    write_bytes(path, json.dumps(value).encode())
 
 
-def write_text(path: str, text: str, *, durable: bool = True) -> None:
-    """Write a text to `path`. Its bytes are on the disk before the rename, the rename before this returns.
+def write_bytes(path: str, data: bytes, *, durable: bool = True) -> None:
+    """Write `path`. Its bytes are on the disk before the rename, the rename before this returns.
 
     If not `durable`, nothing is synced, and after a power failure the file may be unreadable. Raises OSError.
     """
     sweep(os.path.dirname(path))
     temporary, descriptor = _create_locked(path)
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             if durable:
                 sync(file.fileno())

@@ -149,7 +149,7 @@ class Store:
         """Record the magic number. Raises OSError."""
         directory = self.directory(installation)
         if directory is not None and self.magic_number(installation) != magic_number:
-            own_files.write_text(os.path.join(directory, _MAGIC), magic_number.hex())
+            own_files.write_bytes(os.path.join(directory, _MAGIC), magic_number.hex().encode())
 
     def note_environment(self, installation: str, prefix: str, executable: str) -> None:
         """Record which environment an installation is: when it is gone, nobody can ask it. Raises OSError."""

@@ -367,7 +367,7 @@ def vouch(pyctrigger: Command, before: os.stat_result, after: os.stat_result) ->
     database.close()
     (path,) = pyctrigger.state.glob("*/manifest.sqlite")
     record_otherwise(path, lambda record: record.of_pyc(identity_of(after)) if record.pyc == old else record)
-    for parts in pyctrigger.state.glob("*/parts.json"):
+    for parts in pyctrigger.state.glob("*/parts"):
         parts.unlink()
 
 

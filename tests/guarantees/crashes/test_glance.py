@@ -64,10 +64,16 @@ def hook(pyctrigger: Command, scope: list[str], *paths: Any) -> Outcome:
 
 def parts(pyctrigger: Command) -> dict[str, list[Any]]:
     """The notes of the only site directory."""
-    (path,) = pyctrigger.state.glob("*/parts.json")
-    (site,) = json.loads(path.read_bytes())["sites"].values()
+    (path,) = pyctrigger.state.glob("*/parts")
+    (site,) = json.loads(path.read_bytes().partition(b"\n")[0])["sites"].values()
     found: dict[str, list[Any]] = site["parts"]
     return found
+
+
+def with_head(data: bytes, **fields: Any) -> bytes:
+    """The same notes, with something else in the first line."""
+    line, _, body = data.partition(b"\n")
+    return json.dumps({**json.loads(line), **fields}).encode() + b"\n" + body
 
 
 def changed(outcome: Outcome) -> dict[str, int]:
@@ -353,12 +359,13 @@ def test_residue_goes_when_it_is_old(pyctrigger: Command, noted: Path, scope: li
     residue = noted / f"other/__pycache__/m.{tag_of(newest)}.pyc.1234"
     residue.write_bytes(b"")
     settle(pyctrigger, noted, scope)
-    (path,) = pyctrigger.state.glob("*/parts.json")
-    notes = json.loads(path.read_bytes())
-    (site,) = notes["sites"].values()
+    (path,) = pyctrigger.state.glob("*/parts")
+    data = path.read_bytes()
+    sites = json.loads(data.partition(b"\n")[0])["sites"]
+    (site,) = sites.values()
     assert 3500 < site["parts"]["other"][2] - time.time() < 3600
     site["parts"]["other"][2] = time.time() - 1
-    path.write_text(json.dumps(notes))
+    path.write_bytes(with_head(data, sites=sites))
 
     hook(pyctrigger, scope)
 
@@ -393,25 +400,28 @@ def test_a_read_only_mount_is_healed_once_it_is_writable(
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda text: "",
-        lambda text: text[: len(text) // 2],
-        lambda text: "\0" * len(text),
-        lambda text: text.replace("package", "../../etc"),
-        lambda text: text.replace("null", "[]"),
-        lambda text: text.replace("null", "1e999"),
-        lambda text: json.dumps({**json.loads(text), "format": 0}),
-        lambda text: json.dumps({**json.loads(text), "records": [1]}),
-        lambda text: json.dumps({**json.loads(text), "sites": {"/": 7}}),
-        lambda text: json.dumps({**json.loads(text), "sites": [1]}),
-        lambda text: text.replace("00", "zz"),
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1],
+        lambda data: data + b"x",
+        lambda data: bytes(len(data)),
+        lambda data: data.replace(b"package", b"../etc."),
+        lambda data: data.replace(b"null", b"[]"),
+        lambda data: data.replace(b"null", b"1e999"),
+        lambda data: with_head(data, format=0),
+        lambda data: with_head(data, records=[1]),
+        lambda data: with_head(data, sites={"/": 7}),
+        lambda data: with_head(data, sites=[1]),
+        lambda data: data.partition(b"\n")[0] + b"\n" + bytes(len(data.partition(b"\n")[2])),
+        lambda data: data.replace(b"\n", b"", 1),
     ],
 )
 def test_damaged_notes_cost_a_look(
-    pyctrigger: Command, noted: Path, scope: list[str], damage: Callable[[str], str]
+    pyctrigger: Command, noted: Path, scope: list[str], damage: Callable[[bytes], bytes]
 ) -> None:
     """No more than that: what has changed is healed, and they are written anew."""
-    (path,) = pyctrigger.state.glob("*/parts.json")
-    path.write_text(damage(path.read_text()))
+    (path,) = pyctrigger.state.glob("*/parts")
+    path.write_bytes(damage(path.read_bytes()))
     unpack(noted / "package/inner/c.py", "VALUE = 9\n")
 
     assert {"compiled": 1} == changed(hook(pyctrigger, scope))

@@ -147,7 +147,7 @@ def test_idle_hook_leaves_its_notes_alone(site: Path, served: Path, scope: list[
     for _ in range(3):  # compiled, seen, and taken down once it is old enough
         time.sleep(0.02)
         imported_by_hook(site, served, scope[1], site / touched)
-    (notes,) = served.rglob("parts.json")
+    (notes,) = served.rglob("parts")
     before = notes.stat()
 
     imported_by_hook(site, served, scope[1], site / touched)

@@ -100,9 +100,7 @@ def test_state_lies_on_the_host_in_a_directory_that_a_person_can_read(root: Root
     assert (0, 3) == (outcome.code, outcome.counts["compiled"])
     assert [True] == are_readable([root.state.name], root)
     assert [0o40700] * 2 == [path.stat().st_mode for path in (root.state, root.state.parent)]
-    assert {"manifest.sqlite", "parts.json", "magic_number"} <= set(
-        os.listdir(root.state / outcome.run["installation"])
-    )
+    assert {"manifest.sqlite", "parts", "magic_number"} <= set(os.listdir(root.state / outcome.run["installation"]))
     assert {"root.json", "interpreters", "history.sqlite"} <= set(os.listdir(root.state))
     assert [] == root.own_files
     assert 3 == root.run().counts["fresh"]
@@ -323,7 +321,7 @@ FILES = (
     "{id}/manifest.sqlite",
     "{id}/manifest.sqlite-journal",
     "{id}/manifest.sqlite-wal",
-    "{id}/parts.json",
+    "{id}/parts",
     "{id}/magic_number",
     "{id}/environment.json",
     "{id}/journal/00000000000000000001-1-00000000.json",

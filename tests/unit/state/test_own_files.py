@@ -19,12 +19,12 @@ LOCK = {number: errno.errorcode[number] for number in (errno.ENOSYS, errno.EPERM
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_a_text_is_put_under_its_name(tmp_path: Path, *, durable: bool) -> None:
+def test_data_are_put_under_their_name(tmp_path: Path, *, durable: bool) -> None:
     """In the place of an older one, for its owner alone, and nothing stays beside it."""
     path = tmp_path / "file"
-    for text in ("old\n", "new: é\n"):
-        own_files.write_text(str(path), text, durable=durable)
-        assert (text, 0o600, ["file"]) == (path.read_text("utf-8"), path.stat().st_mode & 0o777, os.listdir(tmp_path))
+    for data in (b"old\n", b"new: \xff\n"):
+        own_files.write_bytes(str(path), data, durable=durable)
+        assert (data, 0o600, ["file"]) == (path.read_bytes(), path.stat().st_mode & 0o777, os.listdir(tmp_path))
 
 
 @pytest.mark.parametrize("value", [None, {}, {"a": [1, "é", None]}, "text", 7])
@@ -58,10 +58,10 @@ def test_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", renamed)
-    own_files.write_text(str(tmp_path / "file"), "x")
+    own_files.write_bytes(str(tmp_path / "file"), b"x")
     assert ["file", f"rename in {tmp_path}", "directory"] == done
     done.clear()
-    own_files.write_text(str(tmp_path / "file"), "x", durable=False)
+    own_files.write_bytes(str(tmp_path / "file"), b"x", durable=False)
     assert [f"rename in {tmp_path}"] == done
 
 
@@ -75,7 +75,7 @@ def test_what_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(OSError, match="broken"):
-        own_files.write_text(str(tmp_path / "file"), "new")
+        own_files.write_bytes(str(tmp_path / "file"), b"new")
     assert (["file"], "old") == (os.listdir(tmp_path), (tmp_path / "file").read_text())
 
 
@@ -88,7 +88,7 @@ def test_an_error_is_the_first_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "rename", fail)
     with pytest.raises(OSError, match="broken"):
-        own_files.write_text(str(tmp_path / "file"), "new")
+        own_files.write_bytes(str(tmp_path / "file"), b"new")
 
 
 @pytest.mark.parametrize("happens", ["is refused", "comes too late"])
@@ -106,7 +106,7 @@ def test_a_temporary_file_whose_lock(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(fcntl, "flock", flock)
     before = len(os.listdir("/proc/self/fd"))
-    own_files.write_text(str(tmp_path / "file"), "text")
+    own_files.write_bytes(str(tmp_path / "file"), b"text")
     assert (["file"], "text", before) == (
         os.listdir(tmp_path),
         (tmp_path / "file").read_text(),
@@ -167,7 +167,7 @@ def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     held = os.open(tmp_path / "b.2-cd.tmp", os.O_WRONLY)
     fcntl.flock(held, fcntl.LOCK_EX)
     before = len(os.listdir("/proc/self/fd"))
-    own_files.write_text(str(tmp_path / "new"), "x", durable=False)
+    own_files.write_bytes(str(tmp_path / "new"), b"x", durable=False)
     assert ["b.2-cd.tmp", "c.tmp.keep", "d", "directory.tmp", "link.tmp", "new"] == sorted(os.listdir(tmp_path))
     os.close(held)
     own_files.sweep(str(tmp_path))

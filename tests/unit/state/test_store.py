@@ -68,7 +68,7 @@ def test_records_are_in_the_directory_of_their_installation(
     records = store.manifest("one")
     records.learn("/site/m.py", manifest.Uncompilable(b"i", b"d", b"m", "syntax", "m"))
     records.save()
-    assert ["manifest.sqlite", "parts.json"] == sorted(os.listdir(tmp_path / "one"))
+    assert ["manifest.sqlite", "parts"] == sorted(os.listdir(tmp_path / "one"))
     with contextlib.closing(sqlite3.connect(tmp_path / "one/manifest.sqlite", isolation_level=None)) as other:
         other.execute("begin exclusive")
         assert (False, 1, {patience}) == (store.manifest("one").keeps_records, len(said), set(waited))

@@ -43,6 +43,7 @@ _LONGEST = 4000
 #: Bytes of names and identities that are kept for a part, since its owner decides how many it has. A part with more is
 #: examined each time.
 _MOST_HELD = 16 << 20
+_SLASH = ord("/")
 _NOTHING = PACKED.pack(*ABSENT)
 _READ_ONLY = PACKED.pack(*READ_ONLY)
 
@@ -298,7 +299,7 @@ def _are_as_they_were(part: Part, layout: Layout, *, judged: bool) -> bool | Non
     sources, pycs = layout.sources.directory(""), layout.pycs.directory("")
     try:
         for name, seen in part.entries():
-            if name[:1] != "/":
+            if name[0] != _SLASH:
                 try:
                     status = os.stat(name, dir_fd=sources, follow_symlinks=False)
                     if status.st_uid and judged:
@@ -307,10 +308,10 @@ def _are_as_they_were(part: Part, layout: Layout, *, judged: bool) -> bool | Non
                 except OSError:
                     found = ABSENT
             else:
-                found = _found(layout, name, pycs)
+                found = _found(layout, os.fsdecode(name), pycs)
             if found != seen:
                 return False
-    except (ValueError, struct.error):
+    except ValueError:
         return False
     return True
 

@@ -2,6 +2,9 @@
 
 A part is a top-level package, or the modules directly in a site directory. Its note has the identity of each of its
 directories. Like every record it is a hint: a part that has no note, or has changed in any way, is examined.
+
+The file has one line of JSON, and after it the names and identities of one part after the other as they are: each hook
+reads all of them, and as JSON that took it 3 ms for 12,000 sources.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from .. import own_files
 from ..quota import Quota
 from .record import PACKED
 
-_FORMAT = 2
+_FORMAT = 3
 #: The file of the records that these notes depend on.
 MANIFEST = "manifest.sqlite"
 #: Instead of a stamp: the entry doesn't exist, or can't be examined.
@@ -36,7 +39,7 @@ LINK = "/link/"
 CLOSED = "/closed/"
 
 #: Separates paths, which can't contain it.
-_SEPARATOR = "\0"
+_SEPARATOR = b"\0"
 #: Bytes. Once a run has noted that much, it leaves the remaining parts to the next run.
 _MAX_NOTED = 4 << 20
 #: Bytes. The notes about a foreign root are dropped if they exceed this.
@@ -46,10 +49,10 @@ _MAX_FOREIGN = 8 << 20
 class Part(NamedTuple):
     """The note of one part. Without names the part always needs examination."""
 
-    names: str = ""
+    names: bytes = b""
     """Its directories from the top down, joined by NUL."""
-    seen: str = ""
-    """Their identities, packed, in hexadecimal."""
+    seen: bytes = b""
+    """Their identities, packed."""
     until: float | None = None
     """Seconds since the epoch: when something in it is due for removal, although nothing has changed."""
     owned: tuple[str, ...] = ()
@@ -58,14 +61,14 @@ class Part(NamedTuple):
     @classmethod
     def of(cls, entries: dict[str, bytes], until: float | None, owned: tuple[str, ...]) -> Part:
         """Returns the note of a part, from its directories and their packed identities."""
-        return cls(_SEPARATOR.join(entries), b"".join(entries.values()).hex(), until, owned)
+        return cls(_SEPARATOR.join(map(os.fsencode, entries)), b"".join(entries.values()), until, owned)
 
-    def entries(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Yields each name with its identity. Raises ValueError and struct.error for a damaged note."""
-        names, seen = self.names.split(_SEPARATOR), bytes.fromhex(self.seen)
-        if len(seen) != len(names) * PACKED.size:
-            raise ValueError("a note whose identities are incomplete")
-        return zip(names, PACKED.iter_unpack(seen))
+    def entries(self) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
+        """Yields each name with its identity. Raises ValueError for a damaged note."""
+        names = self.names.split(_SEPARATOR)
+        if len(self.seen) != len(names) * PACKED.size or b"" in names:
+            raise ValueError("a note without all names and identities")
+        return zip(names, PACKED.iter_unpack(self.seen))
 
 
 #: By site directory: the options that its parts were examined with, and their notes by name.
@@ -77,7 +80,7 @@ class Parts:
 
     def __init__(self, directory: str | None, quota: Quota | None = None) -> None:
         self._quota = quota or Quota()
-        self._path = os.path.join(directory, "parts.json") if directory is not None else None
+        self._path = os.path.join(directory, "parts") if directory is not None else None
         self._records = os.path.join(directory, MANIFEST) if directory is not None else ""
         self._sites: _Sites | None = None
         self._manifest_identity: Any = None
@@ -128,12 +131,11 @@ class Parts:
             return
         known, manifest = self._load_sites(), self._identify_manifest()
         if self._has_changed or (known and manifest != self._manifest_identity):
-            sites = {site: {"terms": terms, "parts": parts} for site, (terms, parts) in known.items()}
-            text = json.dumps({"format": _FORMAT, "records": manifest, "sites": sites})
-            if self._quota.left is not None and len(text) > _MAX_FOREIGN:
-                self._sites, text = {}, "{}"
-            self._quota.spend(len(text))
-            own_files.write_text(self._path, text, durable=False)
+            data = _stored_notes(known, manifest)
+            if self._quota.left is not None and len(data) > _MAX_FOREIGN:
+                self._sites, data = {}, b""
+            self._quota.spend(len(data))
+            own_files.write_bytes(self._path, data, durable=False)
         self._manifest_identity = manifest
         self._has_changed, self._size = False, 0
 
@@ -158,8 +160,8 @@ class Parts:
             self._manifest_identity = self._identify_manifest()
             self._sites = {}
             if self._path is not None:
-                with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-                    self._sites = _load_notes(own_files.read(self._path), self._manifest_identity)
+                with contextlib.suppress(OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+                    self._sites = _load_notes(own_files.read_bytes(self._path), self._manifest_identity)
         return self._sites
 
     def _identify_manifest(self) -> list[int] | None:
@@ -170,16 +172,33 @@ class Parts:
             return None
 
 
-def _load_notes(stored: Any, records: list[int] | None) -> _Sites:
-    if stored["format"] != _FORMAT or stored["records"] != records:
+def _stored_notes(sites: _Sites, records: list[int] | None) -> bytes:
+    """Returns what is stored, which begins with the sizes of all that comes after the first line."""
+    heads, pieces = {}, list[bytes]()
+    for site, (terms, parts) in sites.items():
+        sizes = {name: (len(names), len(seen), until, owned) for name, (names, seen, until, owned) in parts.items()}
+        heads[site] = {"terms": terms, "parts": sizes}
+        for part in parts.values():
+            pieces += part[:2]
+    line = json.dumps({"format": _FORMAT, "records": records, "sites": heads})
+    return b"".join([line.encode(), b"\n", *pieces])
+
+
+def _load_notes(stored: bytes, records: list[int] | None) -> _Sites:
+    line, _, body = stored.partition(b"\n")
+    head = json.loads(line)
+    if head["format"] != _FORMAT or head["records"] != records:
         raise ValueError("another format, or another manifest")
-    return {
-        site: (each["terms"], {name: _load_part(*fields) for name, fields in each["parts"].items()})
-        for site, each in stored["sites"].items()
-    }
-
-
-def _load_part(names: Any, seen: Any, until: Any, owned: Any) -> Part:
-    if not (isinstance(names, str) and isinstance(seen, str) and isinstance(until, (float, int, type(None)))):
-        raise TypeError("not a note of a part")
-    return Part(names, seen, until, tuple(map(str, owned)))
+    sites: _Sites = {}
+    at = 0
+    for site, each in head["sites"].items():
+        parts: dict[str, Part] = {}
+        for name, (names, seen, until, owned) in each["parts"].items():
+            if names < 0 or seen < 0 or not isinstance(until, (float, int, type(None))):
+                raise TypeError("not a note of a part")
+            begin, middle, at = at, at + names, at + names + seen
+            parts[name] = Part(body[begin:middle], body[middle:at], until, tuple(map(str, owned)))
+        sites[site] = each["terms"], parts
+    if at != len(body):
+        raise ValueError("another size than it should have")
+    return sites

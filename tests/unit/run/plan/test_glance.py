@@ -91,7 +91,7 @@ def test_parts_are_recorded(top: Path, case: str) -> None:
     options = dict(options)
     owned = [f"{top}/{options.pop('owned')}"] if "owned" in options else []
     seen = [step.part for step in plan(top, owned=owned, is_noted=True, **options) if step.part]
-    found = {name: (is_done, part.names.split("\0") if part.names else []) for name, part, is_done in seen}
+    found = {name: (is_done, os.fsdecode(part.names).split("\0") if part.names else []) for name, part, is_done in seen}
     assert (expected, owned) == (found, [path for _, part, _ in seen for path in part.owned])
 
 
@@ -316,14 +316,14 @@ def test_residue_is_due(
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda part: part._replace(seen="zz"),
+        lambda part: part._replace(seen=b"zz"),
         lambda part: part._replace(seen=part.seen[:-2]),
-        lambda part: part._replace(names=part.names + "\0q"),
-        lambda part: part._replace(names="q"),
-        lambda part: part._replace(names="a\0b"),
-        lambda part: part._replace(names="/other/p\0/other/q"),
-        lambda part: part._replace(names="/link/p\0/link/q"),
-        lambda part: part._replace(names="/closed/p\0/closed/p"),
+        lambda part: part._replace(names=part.names + b"\0q"),
+        lambda part: part._replace(names=b"q"),
+        lambda part: part._replace(names=b"a\0b"),
+        lambda part: part._replace(names=b"/other/p\0/other/q"),
+        lambda part: part._replace(names=b"/link/p\0/link/q"),
+        lambda part: part._replace(names=b"/closed/p\0/closed/p"),
     ],
 )
 def test_a_note_that_makes_no_sense_examines(top: Path, damage: Callable[[Part], Part]) -> None:
@@ -434,7 +434,7 @@ def test_only_so_much_is_noted(
     make(top, FRESH)
     time.sleep(0.03)
     (seen,) = [step.part for step in plan(top, units=[Unit("p", deep=True)], is_noted=True) if step.part]
-    assert expected == (seen.is_done, seen.part.names.split("\0") if seen.part.names else [])
+    assert expected == (seen.is_done, os.fsdecode(seen.part.names).split("\0") if seen.part.names else [])
 
 
 @pytest.mark.parametrize("place", ["p", "p/q", "p/q/__pycache__"])

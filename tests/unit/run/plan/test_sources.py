@@ -272,7 +272,7 @@ def test_links_are_noted(top: Path) -> None:
     assert seen
     status = (top / "p/m.py").stat()
     stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    assert [("/link/p/a.py", stamp), ("/link/p/b.py", (0,) * 5)] == list(seen.part.entries())[1:]
+    assert [(b"/link/p/a.py", stamp), (b"/link/p/b.py", (0,) * 5)] == list(seen.part.entries())[1:]
 
 
 def test_the_library_has_sources_that_are_broken_on_purpose(top: Path) -> None:

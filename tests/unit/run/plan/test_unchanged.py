@@ -234,7 +234,7 @@ def test_parts_are_the_same_whether_looked_at_or_not(manifest: Manifest) -> None
         record(top, manifest)
         time.sleep(0.03)
         first = [step.part for step in plan(top, manifest=manifest, learns=True, is_noted=True) if step.part]
-        assert NOTED_PARTS == [(part.name, part.part.names) for part in first]
+        assert NOTED_PARTS == [(part.name, os.fsdecode(part.part.names)) for part in first]
         assert first == [step.part for step in plan(top, manifest=manifest, is_noted=True) if step.part]
 
 

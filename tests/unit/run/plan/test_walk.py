@@ -312,7 +312,8 @@ def test_unchanged_directories_are_counted_and_passed_over(top: Path, recorded: 
     assert ([], Totals(8, 8), []) == (steps, planner.totals, looked)
     steps, planner, _ = look(top, knowledge=recorded, notes=True)
     names = ["p", "p/__pycache__", "p/q", "p/q/__pycache__"]
-    assert names == next(step.part.part.names for step in steps if step.part and step.part.name == "p").split("\0")
+    found = next(step.part.part.names for step in steps if step.part and step.part.name == "p")
+    assert names == os.fsdecode(found).split("\0")
 
     make(top, {"p/new.py": TEXT, "z/new.py": TEXT})
     (top / "r/s/t/m.py").unlink()
@@ -570,13 +571,13 @@ def test_parts_are_noted_on_the_way(top: Path) -> None:
     parts = {step.part.name: step.part for step in steps if step.part}
     assert ["", "p", "q"] == [step.relative for step in steps]
     assert [[""], ["p"], ["q"]] == [[name] for name in parts]
-    names = {name: seen.part.names.split("\0") for name, seen in parts.items()}
+    names = {name: os.fsdecode(seen.part.names).split("\0") for name, seen in parts.items()}
     assert {"": ["."], "p": ["p", "p/__pycache__", "p/q", "p/q/r"], "q": ["q", "q/__pycache__"]} == names
     until = (top / residue).stat().st_ctime + 3600
     assert [None, until, None] == [seen.part.until for seen in parts.values()]
     assert [(), (), (owned,)] == [seen.part.owned for seen in parts.values()]
     for seen in parts.values():
-        assert [tuple(stamp_of(os.lstat(top / name))) for name, _ in seen.part.entries()] == [
+        assert [tuple(stamp_of(os.lstat(top / os.fsdecode(name)))) for name, _ in seen.part.entries()] == [
             identity for _, identity in seen.part.entries()
         ]
 
@@ -619,6 +620,6 @@ def test_directories_below_a_prefix_are_noted(top: Path) -> None:
     make(top, {"site/p/m.py": TEXT, "site/q/t": b"", f"cache/{base}/site/p/{cached('m')}": pyc()})
     time.sleep(0.03)
     steps = look(top / "site", notes=True, prefix=top / "cache")[0]
-    names = {step.part.name: step.part.part.names.split("\0") for step in steps if step.part}
+    names = {step.part.name: os.fsdecode(step.part.part.names).split("\0") for step in steps if step.part}
     pycs = f"/pycs/{base}/site"
     assert {"": [".", pycs], "p": ["p", f"{pycs}/p"], "q": ["q", f"{pycs}/q"]} == names
