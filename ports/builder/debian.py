@@ -29,7 +29,7 @@ _PARTS = {
     "GIVE_BACK": "give_back",
 }
 #: In /usr/lib/pyctrigger; any change of these may mean that a hook doesn't compile any more.
-_LOOKED_AT = ("__main__.py", "pyctrigger", "pyctrigger/cli", "pyctrigger/run")
+_LOOKED_AT = ("__main__.py", "start.py", "pyctrigger", "pyctrigger/cli", "pyctrigger/run")
 #: Where interpreters call hooks of ours when they come or go, and for which events.
 _RUNTIME_HOOKS = (
     "usr/share/python3/runtime.d/pyctrigger.rtinstall",

@@ -98,6 +98,8 @@ def _ghosts(checkout: Path, platform: Platform) -> list[str]:
                 continue
             pycache = f"/{Path(directory).relative_to(root)}/__pycache__"
             lines.append(f"%ghost %dir %attr(0755, root, root) {pycache}")
-            pycs = (f"{pycache}/{stem}.{tag}.pyc" for stem in stems for tag in HOST_TAGS)
-            lines += [f"%ghost %attr(0644, root, root) {pyc}" for pyc in pycs]
+            kept = [f"{stem}.{tag}.pyc" for stem in stems for tag in HOST_TAGS]
+            if "start" in stems:  # beside it
+                kept += [f"program.{tag}.code" for tag in HOST_TAGS]
+            lines += [f"%ghost %attr(0644, root, root) {pycache}/{name}" for name in kept]
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 import pytest
 
@@ -24,7 +25,7 @@ from command import heed_signals
 from confinement import NOBODY, usable_by
 from conftest import absent
 from environment import CHECKOUT
-from interpreters import Interpreter
+from interpreters import Interpreter, tag_of
 from packages import not_fresh, snapshot, sources_below, write_tree
 from pyctrigger.run.scope import config
 from pyctrigger.run.scope.config import Settings, parse
@@ -135,7 +136,8 @@ def test_it_is_all_there(installed: Installed) -> None:
     places -= pages
     assert {"bin/pyctrigger", "etc/pyctrigger.toml", "lib", "share/doc"} == places
     names = {path.name for path in installed.directory.iterdir()}
-    assert {"__main__.py", "without-python", "pyctrigger", "filelock", "platformdirs", "tomli"} == names
+    own = {"__main__.py", "start.py", "own_code.py", "without-python"}
+    assert own | {"pyctrigger", "filelock", "platformdirs", "tomli"} == names
     licences = {path.name for path in (prefix / "share/doc/pyctrigger").iterdir()}
     assert {"LICENSE", "LICENSE.filelock", "LICENSE.platformdirs", "LICENSE.tomli"} == licences
     assert installed.own_bytecode() == []
@@ -312,9 +314,8 @@ def test_own_bytecode_is_made_once_and_holds(
         os.utime(path, (0, 0))
     assert not_fresh(host, sources) == []
     assert (0, "", "") == attributes(installed.run("--own-bytecode"))
-    assert {path: facts[3] for path, facts in first.items()} == {
-        path: facts[3] for path, facts in snapshot(installed.directory).items()
-    }
+    pycs = {path: facts[3] for path, facts in first.items() if path.endswith(b".pyc")}
+    assert pycs == {path: snapshot(installed.directory)[path][3] for path in pycs}
 
     others = [each for each in hosts(interpreters) if each.flavour != host.flavour]
     if not others:
@@ -326,6 +327,144 @@ def test_own_bytecode_is_made_once_and_holds(
     )
     assert not_fresh(other, sources) == []
     assert not_fresh(host, sources) == []
+
+
+def from_pycs(installed: Installed, host: Interpreter) -> tuple[str, set[str]]:
+    """What `--version` prints, and which modules of its directory it doesn't take from its own file."""
+    command = [host.path, "-I", "-S", "-B", "-v", str(installed.directory / "__main__.py"), "--version"]
+    child = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = re.findall(r"^import '?([\w.]+)'? # <(?!.*OwnCode)", child.stderr, re.MULTILINE)
+    own = {path.stem for path in installed.directory.iterdir() if path.suffix in {"", ".py"}}
+    return child.stdout, {name for name in imported if name.partition(".")[0] in own}
+
+
+def test_modules_come_from_one_file(installed: Installed, interpreters: list[Interpreter], as_root: None) -> None:
+    """All but those that read it; so they do of each implementation, and everybody may read it."""
+    for host in {each.implementation: each for each in hosts(interpreters)}.values():
+        installed.put("python3", host)
+        assert "pyctrigger.cli.main" in from_pycs(installed, host)[1]
+        assert (0, "", "") == attributes(installed.run("--own-bytecode"))
+        (found,) = (installed.directory / "__pycache__").glob(f"program.{tag_of(host)}.code")
+        assert 0o644 == found.stat().st_mode & 0o7777
+        assert {"start", "own_code"} == from_pycs(installed, host)[1]
+
+
+#: What happens to a source, and whether it is imported as usual then.
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "rewritten with its size and times": lambda path: rewrite(path, path.read_bytes().replace(b'"0', b'"9', 1)),
+    "replaced by one with its size and times": lambda path: replace(path, path.read_bytes().replace(b'"0', b'"9', 1)),
+    "touched": lambda path: os.utime(path, (7, 7)),
+}
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    """In place, with the times of before."""
+    status = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def replace(path: Path, data: bytes) -> None:
+    """By another file, with the times of before."""
+    status, other = path.stat(), path.with_suffix(".other")
+    other.write_bytes(data)
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.rename(path)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_source_that_has_changed_is_imported_as_usual(
+    installed: Installed, interpreters: list[Interpreter], as_root: None, change: str
+) -> None:
+    """Whatever its size and its times say; the others aren't."""
+    host = fitting(interpreters)
+    installed.put("python3", host)
+    installed.run("--own-bytecode")
+    source = installed.directory / "pyctrigger/version.py"
+    before = source.read_bytes()
+    try:
+        CHANGES[change](source)
+        said, others = from_pycs(installed, host)
+        expected = re.findall(r'^VERSION = "([^"]+)"', source.read_text(), re.MULTILINE)
+    finally:
+        source.write_bytes(before)
+    assert ([said.split()[-1]], {"start", "own_code", "pyctrigger.version"}) == (expected, others)
+
+
+def _index_of(data: bytes) -> int:
+    return 8 + int.from_bytes(data[4:8], "little")
+
+
+#: What is found in the place of the file.
+DAMAGED: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda data: b"",
+    "a magic number": lambda data: data[:4],
+    "half of the index": lambda data: data[: _index_of(data) // 2],
+    "an index": lambda data: data[: _index_of(data)],
+    "half of the code": lambda data: data[: len(data) // 2],
+    "zeros": lambda data: bytes(len(data)),
+    "zeros after the index": lambda data: data[: _index_of(data)] + bytes(len(data) - _index_of(data)),
+    "other objects after the index": lambda data: data[: _index_of(data)] + b"N" * (len(data) - _index_of(data)),
+    "zeros for an index": lambda data: data[:8] + bytes(_index_of(data) - 8) + data[_index_of(data) :],
+    "another index": lambda data: data[:4] + b"\1\0\0\0N" + data[_index_of(data) :],
+    "another Python's": lambda data: b"\0\0\r\n" + data[4:],
+    "too large an index": lambda data: data[:4] + b"\xff" * 4 + data[8:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_file_costs_time_and_no_more(
+    installed: Installed, interpreters: list[Interpreter], as_root: None, damage: str
+) -> None:
+    """Modules are imported as usual."""
+    host = fitting(interpreters)
+    installed.put("python3", host)
+    installed.run("--own-bytecode")
+    whole = installed.run("--version").stdout
+    path = installed.directory / f"__pycache__/program.{tag_of(host)}.code"
+    path.write_bytes(DAMAGED[damage](path.read_bytes()))
+
+    assert (0, whole, "") == attributes(installed.run("--version"))
+    assert "pyctrigger.cli.main" in from_pycs(installed, host)[1]
+
+
+NO_FILE: dict[str, Callable[[Path], object]] = {
+    "link": lambda path: path.symlink_to("elsewhere"),
+    "fifo": os.mkfifo,
+    "directory": Path.mkdir,
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILE)
+def test_what_is_no_file_is_left_alone(
+    installed: Installed, interpreters: list[Interpreter], as_root: None, kind: str
+) -> None:
+    """Nobody waits for a FIFO, and no link is followed."""
+    host = fitting(interpreters)
+    installed.put("python3", host)
+    installed.run("--own-bytecode")
+    path = installed.directory / f"__pycache__/program.{tag_of(host)}.code"
+    path.rename(installed.directory / "__pycache__/elsewhere")
+    NO_FILE[kind](path)
+
+    assert "pyctrigger.cli.main" in from_pycs(installed, host)[1]
+
+
+def test_what_is_imported_late_is_of_the_same_file(
+    installed: Installed, interpreters: list[Interpreter], site: Path, as_root: None
+) -> None:
+    """Also in lanes, which have closed all descriptors."""
+    host = fitting(interpreters)
+    installed.put("python3", host)
+    installed.run("--own-bytecode")
+    write_tree(site, {f"p/m{number}.py": "x = 1\n" * 4000 for number in range(40)})
+
+    child = installed.run(
+        *("run", "--python", host.path, "--site-dir", str(site), "--jobs", "2", "--state-dir", str(installed.state))
+    )
+
+    assert (0, "") == (child.returncode, child.stderr)
+    assert 40 == len(list(site.glob("p/__pycache__/*.pyc")))
 
 
 def attributes(child: subprocess.CompletedProcess[str]) -> tuple[int, str, str]:
