@@ -39,8 +39,8 @@ def carry_out(
 ) -> tuple[Tally, Places]:
     """Carry out an assignment in all places of our own, or, in a process for other accounts, in theirs.
 
-    `early` are workers of which one may be ready; they are ended if they were needed. Returns
-    what became of the files, and the places of others. Raises PyctriggerError; what was done stays done.
+    `early` are workers of which one may be ready; they are ended if they were needed. Returns what became of the
+    files, and the places of others. Raises PyctriggerError; what was done stays done.
     """
     target, request, touched = assignment
     operation = workspace.operation
@@ -56,13 +56,14 @@ def carry_out(
             manifest.when_full = partial(workspace.save, results, manifest)
             knowledge = Knowledge(manifest, wanted, operation.ownership)
             if out_of_scope := knowledge.drop_out_of_scope(target, request):
-                named = ", ".join(out_of_scope)
-                operation.observer.notice(f"the manifest names directories outside the scope: {named}")
+                operation.observer.notice(
+                    f"the manifest names directories outside the scope: {', '.join(out_of_scope)}"
+                )
             overview = _overview(assignment, workspace, wanted)
             observer, units = operation.observer, touched.units
             plan = Survey(sites, units, wanted, knowledge, overview=overview, observer=observer, places=places)
             sites.require_account_owns()
-            with contextlib.ExitStack() as keeping:
+            with contextlib.ExitStack() as ending, contextlib.ExitStack() as keeping:
                 keeping.callback(workspace.keep, results, manifest)
                 changes = plan.changes(results)
                 change = next(changes, None)
@@ -71,24 +72,26 @@ def carry_out(
                     from .apply.spread import spread
                     from .apply.workers import Workers
 
-                    with early or Workers(
+                    workers = early or Workers(
                         target.interpreter, operation.settings, request.running, wanted, remote=operation.remote
-                    ) as workers:
-                        execution = Execution(wanted, knowledge, workers, results)
-                        if not manifest.is_new:  # else most likely lanes follow, with workers of their own
-                            execution.warm_up(change)  # while we wait
-                        if workspace.enter():
-                            keeping.pop_all()  # what was proven may be old
-                            operation.ownership.forget()
-                            sites.close()
-                            continue
-                        layouts, keep = [layout for _, layout in sites.layouts], workspace.lock_descriptors
-                        all_changes = chain([change], changes)
-                        hook_of = target.interpreter.flavour if request.running.hook else None
-                        own_changes = spread(all_changes, execution, workers, layouts, keep, hook_of=hook_of)
-                        with contextlib.closing(execution.run(own_changes)) as compiled:
-                            for source, code in compiled:
-                                execution.writer.store(source, code)
+                    )
+                    ending.enter_context(workers)
+                    execution = Execution(wanted, knowledge, workers, results)
+                    if not manifest.is_new:  # else most likely lanes follow, with workers of their own
+                        execution.warm_up(change)  # while we wait
+                    if workspace.enter():
+                        keeping.pop_all()  # what was proven may be old
+                        operation.ownership.forget()
+                        sites.close()
+                        continue
+                    layouts, keep = [layout for _, layout in sites.layouts], workspace.lock_descriptors
+                    all_changes = chain([change], changes)
+                    hook_of = target.interpreter.flavour if request.running.hook else None
+                    own_changes = spread(all_changes, execution, workers, layouts, keep, hook_of=hook_of)
+                    with contextlib.closing(execution.run(own_changes)) as compiled:
+                        for source, code in compiled:
+                            execution.writer.store(source, code)
+                    workers.kill()  # they end while we save
                 if results.tally.left_something:
                     plan.look_again()  # what was all done is too young for that, and it costs a tenth of the run
                 if overview and request.running.hook and (line := overview.left_to_packages()):

@@ -126,10 +126,14 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self._workers:
-            worker.kill()  # all of them first, so that they end at the same time
+        self.kill()
         while self._workers:
             self._remove_worker(self._workers[-1])
+
+    def kill(self) -> None:
+        """Kill all workers, which then end at the same time. Whoever leaves the `with` block waits for that."""
+        for worker in self._workers:
+            worker.kill()
 
     def warm_up(self) -> None:
         """Start the first worker now, while the caller does something else."""

@@ -125,6 +125,11 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self.end()
 
+    def kill(self) -> None:
+        """Have them all end: there is no work left."""
+        if self._pool is not None:
+            self._pool.kill()
+
     def end(self) -> None:
         """End them all, and what asks a store. They may be used again."""
         if self._pool is not None:

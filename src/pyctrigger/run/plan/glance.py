@@ -114,7 +114,7 @@ class Overview:
         terms = self._terms[site.path]
         known = self._parts.of(site.path, terms)
         now = time.time()
-        for name in names:
+        for name in sorted(names, key=known.__contains__):  # what is new first: the sooner it is known
             part = known.pop(name, None)
             if part is None or (part.until is not None and part.until <= now) or not _is_as_it_was(part, layout, name):
                 yield name
