@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from typing import Any, Callable
 
 import pytest
 
 from acting import ANN, working_as
+from pyctrigger.run.plan.survey import Survey
 from pyctrigger.run.scope.request import Work
+from pyctrigger.workers.worker import Worker
 from unit.run.calls import Caller, anns, caller, public  # noqa: F401 - fixtures
 
 #: Of an environment.
@@ -478,6 +481,50 @@ STORIES: dict[str, list[tuple[Callable[[Caller], Any], Any]]] = {
 def test_turns(caller: Caller, story: str) -> None:  # noqa: F811
     """In their order, and what is pending afterwards."""
     caller.tell(STORIES[story])
+
+
+#: What changes, and how many workers there are once the glance is over.
+STARTED: dict[str, tuple[Callable[[Caller], Any], int, str]] = {
+    "a source": (lambda c: c.make({"q/d.py": b"x = 3\n"}), 1, "done 0"),
+    "a package": (lambda c: c.make({"r/d.py": b"x = 3\n"}), 1, "done 0"),
+    "what is no source": (lambda c: c.make({"q/d.txt": b""}), 1, "nothing-to-do 0"),
+    "a module": (lambda c: c.make({"d.py": b"x = 3\n"}), 0, "done 0"),
+    "a package that went": (lambda c: shutil.rmtree(c.site / "q"), 0, "nothing-to-do 0"),
+    "nothing": (lambda c: None, 0, "nothing-to-do 0"),
+}
+
+
+@pytest.mark.parametrize("change", STARTED)
+def test_a_glance_starts_the_first_worker(
+    caller: Caller,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    """It is there before the plan is, does the work, and has ended where there was none."""
+    act, started, status = STARTED[change]
+    workers: list[Worker] = []
+    before: list[int] = []
+    start, survey = Worker.__init__, Survey.__init__
+
+    def starting(self: Worker, *facts: Any, **named: Any) -> None:
+        start(self, *facts, **named)
+        workers.append(self)
+
+    def planning(self: Survey, *facts: Any, **named: Any) -> None:
+        before.append(len(workers))
+        survey(self, *facts, **named)
+
+    caller.make({"p/a.py": b"x = 1\n", "q/b.py": b""})
+    caller.call()
+    time.sleep(0.03)  # or everything is too young
+    assert "nothing-to-do 0" == caller.call(paths=("none",), hook=True)[-1]
+    act(caller)
+    monkeypatch.setattr(Worker, "__init__", starting)
+    monkeypatch.setattr(Survey, "__init__", planning)
+    assert status == caller.call(paths=("none",), hook=True)[-1]
+    assert [started] == before
+    assert max(started, int(status == "done 0")) == len(workers)
+    assert all(each.has_ended for each in workers)
 
 
 #: Whose the tree is, and which parked entries are left.

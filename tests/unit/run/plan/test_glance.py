@@ -104,6 +104,8 @@ class Looker:
         scope = Scope(pycache_prefix=str(prefix) if prefix else None)
         self.request = Request(Work.RUN, scope, running=Running(hook=hook))
         self.parts = Parts(None)
+        #: For each package that the last glance found changed: the owner of its site directory.
+        self.told: list[int] = []
 
     def overview(self, **options: Any) -> Overview:
         """What is known now, and wanted with these options."""
@@ -121,8 +123,9 @@ class Looker:
 
     def glance(self, **options: Any) -> dict[str, list[str]] | None:
         """By site directory: which parts are to be examined; None for everything."""
+        self.told = []
         with OpenSites(self.target, self.request) as sites:
-            found = self.overview(**options).changed(sites)
+            found = self.overview(**options).changed(sites, self.told.append)
         for unit in [] if found is None else itertools.chain(*found.values()):
             assert unit.deep == (unit.relative != "")
         return None if found is None else {site: [unit.relative for unit in units] for site, units in found.items()}
@@ -190,6 +193,7 @@ def test_changes_are_seen_at_a_glance(top: Path, case: str) -> None:
     assert {} == looker.glance()
     deed(top / "site")
     assert ({f"{top}/site": expected} if expected else {}) == looker.glance()
+    assert [os.geteuid()] * len([name for name in expected if name]) == looker.told
     is_gone = case.startswith("a package that")
     assert {f"{top}/site": ["", "data", *([] if is_gone else ["p"]), "q"]} == looker.names()
 
