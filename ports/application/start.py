@@ -1,15 +1,34 @@
-"""What the program does before its own command line, and the calls that are for packages alone."""
+"""Starts the program from one file with the code of all its modules, `__pycache__/program.TAG.code`.
+
+As pycs, each of a hook's 120 modules is looked for, opened, read, and judged by its source, which takes 4 ms. Here a
+module costs two status calls: its source is by identity, size and times the one that was compiled, or the module is
+imported as usual, as all are where there is no such file.
+"""
 
 from __future__ import annotations
 
 import gc
+import marshal
 import os
 import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import MAGIC_NUMBER
 
-import own_code
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Sequence
+
+    #: By the module's name: whether it is a package, where its code is after the index, its size; its source's stamp.
+    Index = dict[str, tuple[bool, int, int, tuple[int, ...]]]
 
 #: Parts of the standard library that some systems package apart, and that no run can do without.
 _NEEDED = ("_sqlite3", "fcntl", "json", "select", "shutil", "sqlite3", "subprocess")
+#: Bytes: the magic number, and the size of the index that follows.
+HEAD = len(MAGIC_NUMBER) + 4
+_CODE = type((lambda: None).__code__)
+#: What a file that is damaged, or can't be read, may raise.
+_TROUBLE = (EOFError, OSError, TypeError, ValueError)
 
 
 def lacking() -> str:
@@ -20,11 +39,11 @@ def lacking() -> str:
 
 
 def main(directory: str, launcher: str, launched: bool) -> int:
-    """Run pyctrigger from its directory; its exit code. `launched` says that the `launcher` has started it."""
-    own_code.use(directory)
+    """Run the program from its directory; its exit code. `launched` says that the `launcher` has started it."""
     if sys.argv[1:] == ["--own-bytecode"]:
         _keep_own_bytecode(directory)
         return 0
+    _use_own_code(directory)
     if sys.argv[1:] == ["--serves"]:
         return 0 if _serves() else 1
     gc.disable()  # imports make no garbage; main() enables it
@@ -34,8 +53,9 @@ def main(directory: str, launcher: str, launched: bool) -> int:
     from pyctrigger.cli import main as pyctrigger
 
     code = pyctrigger(program=(launcher,))
-    if "--hook" in sys.argv and own_code.is_missing(directory) and os.access(directory, os.W_OK):
-        _keep_own_bytecode(directory)  # this host has never run from here: Python was upgraded since
+    is_new = not os.path.lexists(file_of(directory))  # Python was upgraded since the package was installed
+    if is_new and "--hook" in sys.argv and os.access(directory, os.W_OK):
+        _keep_own_bytecode(directory)
     return code
 
 
@@ -51,24 +71,81 @@ def _serves() -> bool:
 
 
 def _keep_own_bytecode(directory: str) -> None:
-    """Compile this directory for its host: as pycs, and as one file.
+    import own_bytecode
 
-    The pycs have checked hashes: systems that set all times to 0, or unpack an upgrade with the times of before, can't
-    make such bytecode stale, and no wrong one is ever taken.
-    """
-    from pyctrigger.errors import PyctriggerError
-    from pyctrigger.pyc.header import InvalidationMode
-    from pyctrigger.run.scope.request import Bytecode, Request, Running, Scope, Work
-    from pyctrigger.run.trigger import perform
+    own_bytecode.keep(directory)
 
-    own = Request(
-        Work.RUN,
-        Scope(pythons=(sys.executable,), site_dirs=(os.path.abspath(directory),)),
-        Bytecode(optimize=(0,), invalidation_mode=InvalidationMode.CHECKED_HASH, replaces_owned=True),
-        running=Running(stateless=True, jobs=1),
-    )
+
+# -- the file ---------------------------------------------------------------------------------------------------------
+
+
+class OwnCode:
+    """Finds and loads the modules of a directory (PEP 451)."""
+
+    def __init__(self, directory: str, file: int, index: Index, begin: int) -> None:
+        self._directory = directory
+        self._file = file
+        self._stamp = stamp_of(os.fstat(file))
+        self._index = index
+        self._begin = begin
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Returns where a module is from; None if it isn't here, or its source is another one by now."""
+        if name not in self._index:
+            return None
+        is_package, at, size, stamp = self._index[name]
+        source = f"{self._directory}/{name.replace('.', '/')}{'/__init__.py' if is_package else '.py'}"
+        try:
+            # A process of ours may have closed all descriptors, and opened something else since.
+            if stamp_of(os.stat(source)) != stamp or stamp_of(os.fstat(self._file)) != self._stamp:
+                return None
+            code = marshal.loads(os.pread(self._file, size, self._begin + at))
+        except _TROUBLE:
+            return None
+        if not isinstance(code, _CODE):
+            return None
+        spec = ModuleSpec(name, self, origin=source, loader_state=code, is_package=is_package)
+        spec.has_location = True
+        if is_package:
+            spec.submodule_search_locations = [os.path.dirname(source)]
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Have it made as usual."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Run a module's code."""
+        spec = module.__spec__
+        code, spec.loader_state = spec.loader_state, None  # it is run once
+        exec(code, module.__dict__)
+
+
+def _use_own_code(directory: str) -> None:
+    """Have modules found in the file, if it is whole, and of this Python."""
     try:
-        perform(own)
-        own_code.keep(directory)
-    except (PyctriggerError, OSError):
-        pass  # without bytecode a start takes longer, and that is all
+        file = os.open(file_of(directory), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        head, whole = os.pread(file, HEAD, 0), os.fstat(file).st_size
+        begin = HEAD + int.from_bytes(head[-4:], "little")
+        if head[:-4] == MAGIC_NUMBER and begin <= whole:
+            index = marshal.loads(os.pread(file, begin - HEAD, HEAD))
+            if isinstance(index, dict) and all(begin + at + size <= whole for _, at, size, _ in index.values()):
+                sys.meta_path.insert(0, OwnCode(directory, file, index, begin))
+                return
+    except _TROUBLE:
+        pass  # it takes longer, and that is all
+    os.close(file)
+
+
+def file_of(directory: str) -> str:
+    """Returns the path of the file for this Python."""
+    return f"{directory}/__pycache__/program.{sys.implementation.cache_tag}.code"
+
+
+def stamp_of(status: os.stat_result) -> tuple[int, ...]:
+    """Identity, size and times; without the device, whose number may be another one after the next start."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -59,7 +59,7 @@ def stage(checkout: Path, platform: Platform, root: Path, modules: Modules = BUN
         shutil.copyfile(checkout / "LICENSE", documents / "LICENSE")
     templates = checkout / "ports/application"
     words = words_of(platform, modules.oldest_host)
-    for name in ("__main__.py", "start.py", "own_code.py", "without-python"):
+    for name in ("__main__.py", "start.py", "own_bytecode.py", "without-python"):
         put(application / name, fill_in(templates / name, words))
     put(_inside(root, platform.launcher), fill_in(templates / "launcher", words), 0o755)
     put(_inside(root, platform.configuration), fill_in(templates / "pyctrigger.toml", words))

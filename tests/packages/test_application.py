@@ -136,7 +136,7 @@ def test_it_is_all_there(installed: Installed) -> None:
     places -= pages
     assert {"bin/pyctrigger", "etc/pyctrigger.toml", "lib", "share/doc"} == places
     names = {path.name for path in installed.directory.iterdir()}
-    own = {"__main__.py", "start.py", "own_code.py", "without-python"}
+    own = {"__main__.py", "start.py", "own_bytecode.py", "without-python"}
     assert own | {"pyctrigger", "filelock", "platformdirs", "tomli"} == names
     licences = {path.name for path in (prefix / "share/doc/pyctrigger").iterdir()}
     assert {"LICENSE", "LICENSE.filelock", "LICENSE.platformdirs", "LICENSE.tomli"} == licences
@@ -346,7 +346,7 @@ def test_modules_come_from_one_file(installed: Installed, interpreters: list[Int
         assert (0, "", "") == attributes(installed.run("--own-bytecode"))
         (found,) = (installed.directory / "__pycache__").glob(f"program.{tag_of(host)}.code")
         assert 0o644 == found.stat().st_mode & 0o7777
-        assert {"start", "own_code"} == from_pycs(installed, host)[1]
+        assert {"start"} == from_pycs(installed, host)[1]
 
 
 #: What happens to a source, and whether it is imported as usual then.
@@ -388,7 +388,7 @@ def test_a_source_that_has_changed_is_imported_as_usual(
         expected = re.findall(r'^VERSION = "([^"]+)"', source.read_text(), re.MULTILINE)
     finally:
         source.write_bytes(before)
-    assert ([said.split()[-1]], {"start", "own_code", "pyctrigger.version"}) == (expected, others)
+    assert ([said.split()[-1]], {"start", "pyctrigger.version"}) == (expected, others)
 
 
 def _index_of(data: bytes) -> int:

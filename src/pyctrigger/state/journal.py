@@ -12,9 +12,11 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 
-from ..typed import Any, NamedTuple
+from ..typed import TYPE_CHECKING, Any, NamedTuple
 from . import own_files
-from .quota import Quota
+
+if TYPE_CHECKING:
+    from .quota import Quota
 
 _FORMAT = 1
 #: Bytes of paths in an entry for a foreign root. With more paths than that the entry stands for the whole scope.
@@ -64,7 +66,7 @@ class Journal:
         #: Whether entries can be written.
         self.is_kept = directory is not None
         self._directory = os.path.join(directory or "", "journal")
-        self._quota = quota or Quota()
+        self._quota = quota
 
     def write(
         self,
@@ -75,9 +77,10 @@ class Journal:
         since: float | None = None,
     ) -> Entry:
         """Write a new entry to the disk. `since` is when its work was announced, if not now. Raises OSError."""
-        if paths is not None and self._quota.left is not None and sum(map(len, paths)) > MOST_FOREIGN_PATHS:
-            paths = None
-        self._quota.spend(2 * sum(map(len, paths or ())))
+        if self._quota is not None:
+            if sum(map(len, paths or ())) > MOST_FOREIGN_PATHS:
+                paths = None
+            self._quota.spend(2 * sum(map(len, paths or ())))
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         name = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}.json"
         entry = Entry(name, time.time() if since is None else since, event, paths, options, attempts)

@@ -14,23 +14,20 @@ class StateFullError(OSError):
 
 
 class Quota:
-    """Bytes that may still be written; None for no limit."""
+    """Bytes that may still be written."""
 
-    def __init__(self, left: int | None = None) -> None:
+    def __init__(self, left: int) -> None:
         self.left = left
 
     def spend(self, size: int) -> None:
         """Count bytes before they are written. Raises StateFullError."""
-        if self.left is None:
-            return
         self.left -= max(size, _SMALLEST)
         if self.left < 0:
             raise StateFullError(errno.EDQUOT, "its state would exceed the quota")
 
     def give_back(self, size: int) -> None:
         """Return bytes that weren't needed, or were removed."""
-        if self.left is not None:
-            self.left += size
+        self.left += size
 
 
 def measure(directory: str) -> int:

@@ -11,7 +11,6 @@ from ..typed import TYPE_CHECKING, Any, NamedTuple
 from . import own_files
 from .journal import Entry, Journal
 from .locations import make_own
-from .quota import Quota, StateFullError
 
 if TYPE_CHECKING:
     from .records.manifest import Manifest
@@ -54,7 +53,7 @@ class Store:
     ) -> None:
         self._base = base
         self._root = root
-        self._quota = Quota() if root is None else root.quota
+        self._quota = None if root is None else root.quota
         self._notice = notice
         self._create = create
         self._hurries = hurries
@@ -73,7 +72,7 @@ class Store:
 
     def give_up(self, error: OSError) -> None:
         """Go on without state."""
-        if self._root is not None and isinstance(error, StateFullError):
+        if self._root is not None and _is_over_quota(error):
             with contextlib.suppress(OSError, RefusedError):
                 self._root.forget()
             self._unsaid = f"{self._root.path}: {self._root.full}"
@@ -99,7 +98,7 @@ class Store:
         if not self._create and not is_there:
             return None
         try:
-            if not is_there:
+            if not is_there and self._quota is not None:
                 self._quota.spend(_DIRECTORIES)
             return make_own(directory)
         except OSError as error:
@@ -181,3 +180,9 @@ class Store:
         from .records.parts import Parts
 
         return Parts(self.directory(installation), self._quota)
+
+
+def _is_over_quota(error: OSError) -> bool:
+    from .quota import StateFullError  # only a root's state has one
+
+    return isinstance(error, StateFullError)

@@ -12,10 +12,12 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ...typed import Any, NamedTuple
-from ..quota import Quota, StateFullError
+from ...typed import TYPE_CHECKING, Any, NamedTuple
 from ..sqlite import connect, database_error, has_sqlite, is_busy
 from . import directories, pycs
+
+if TYPE_CHECKING:
+    from ..quota import Quota
 
 #: Most uncompilable sources that are recorded for a foreign root, in memory as well.
 MOST_UNCOMPILABLE = 20_000
@@ -70,7 +72,7 @@ class Manifest:
         notice: Callable[[str], None] = lambda message: None,
         quota: Quota | None = None,
     ) -> None:
-        self._quota = quota or Quota()
+        self._quota = quota
         self._patience = patience
         self._notice = notice
         self._path = os.path.join(directory, "manifest.sqlite") if directory else None
@@ -104,7 +106,7 @@ class Manifest:
 
     def learn(self, path: str, fact: Uncompilable) -> None:
         """Record a source that doesn't compile."""
-        if self._quota.left is not None and len(self.uncompilable) >= MOST_UNCOMPILABLE:
+        if self._quota is not None and len(self.uncompilable) >= MOST_UNCOMPILABLE:
             return
         self.uncompilable[path] = fact
         self._learned[path] = fact
@@ -194,6 +196,8 @@ class Manifest:
                 self._write_all()
             except database_error():
                 if self._is_too_large(error):
+                    from ..quota import StateFullError  # only a root's has one
+
                     raise StateFullError(errno.EDQUOT, str(error)) from error
                 raise OSError(str(error)) from error
         self._learned, self._out_of_scope = {}, set()
@@ -218,6 +222,10 @@ class Manifest:
         size = self._file_size()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
+            self._give_back(size)
+
+    def _give_back(self, size: int) -> None:
+        if self._quota is not None:
             self._quota.give_back(size)
 
     def _file_size(self) -> int:
@@ -228,7 +236,7 @@ class Manifest:
 
     def _is_too_large(self, error: Exception) -> bool:
         """Whether the quota is exhausted, rather than the disk: SQLite reports SQLITE_FULL for both."""
-        if self._quota.left is None or "full" not in str(error):
+        if self._quota is None or "full" not in str(error):
             return False
         disk = os.statvfs(os.path.dirname(self._path or ""))
         return disk.f_bavail * disk.f_frsize > _FULL_BELOW
@@ -270,7 +278,7 @@ class Manifest:
             # The system may crash at any moment, and later runs rely on these records.
             database.execute("pragma synchronous = full")
             before = self._file_size()
-            if self._quota.left is not None:
+            if self._quota is not None:
                 pages = max(1, (before + self._quota.left) // _PAGE)
                 database.execute(f"pragma max_page_count = {pages}")
             schema = database.execute("pragma user_version").fetchone()[0]
@@ -291,7 +299,7 @@ class Manifest:
             )
             self.pycs.write(database)
             self.directories.write(database)
-        self._quota.give_back(before - self._file_size())
+        self._give_back(before - self._file_size())
 
     def _connect_to_file(self) -> Any:
         assert self._path is not None

@@ -15,10 +15,12 @@ import os
 from collections.abc import Iterator
 
 from ...stamps import stamp_of
-from ...typed import Any, NamedTuple
+from ...typed import TYPE_CHECKING, Any, NamedTuple
 from .. import own_files
-from ..quota import Quota
 from .record import PACKED
+
+if TYPE_CHECKING:
+    from ..quota import Quota
 
 _FORMAT = 3
 #: The file of the records that these notes depend on.
@@ -79,7 +81,7 @@ class Parts:
     """The notes of one installation, by site directory. Without a state directory there are none."""
 
     def __init__(self, directory: str | None, quota: Quota | None = None) -> None:
-        self._quota = quota or Quota()
+        self._quota = quota
         self._path = os.path.join(directory, "parts") if directory is not None else None
         self._records = os.path.join(directory, MANIFEST) if directory is not None else ""
         self._sites: _Sites | None = None
@@ -132,9 +134,10 @@ class Parts:
         known, manifest = self._load_sites(), self._identify_manifest()
         if self._has_changed or (known and manifest != self._manifest_identity):
             data = _stored_notes(known, manifest)
-            if self._quota.left is not None and len(data) > _MAX_FOREIGN:
-                self._sites, data = {}, b""
-            self._quota.spend(len(data))
+            if self._quota is not None:
+                if len(data) > _MAX_FOREIGN:
+                    self._sites, data = {}, b""
+                self._quota.spend(len(data))
             own_files.write_bytes(self._path, data, durable=False)
         self._manifest_identity = manifest
         self._has_changed, self._size = False, 0

@@ -122,7 +122,7 @@ def test_facts_come_back(tmp_path: Path) -> None:
 def test_of_a_foreign_tree_so_many_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no more, in memory too."""
     monkeypatch.setattr(module, "MOST_UNCOMPILABLE", 2)
-    for quota, expected in [(Quota(1 << 30), 2), (Quota(), 3)]:
+    for quota, expected in [(Quota(1 << 30), 2), (None, 3)]:
         manifest = Manifest(str(tmp_path), quota=quota)
         for number in range(3):
             manifest.learn(f"/{number}", FACT)

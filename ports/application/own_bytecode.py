@@ -1,0 +1,71 @@
+"""Compiles the program's directory for the Python that runs it: as pycs, and as the one file that `start.py` reads."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+from _frozen_importlib_external import MAGIC_NUMBER
+from collections.abc import Iterator
+
+from start import TYPE_CHECKING, file_of, stamp_of
+
+from pyctrigger.errors import PyctriggerError
+from pyctrigger.pyc.header import InvalidationMode
+from pyctrigger.run.scope.request import Bytecode, Request, Running, Scope, Work
+from pyctrigger.run.trigger import perform
+from pyctrigger.state.own_files import write_bytes
+
+if TYPE_CHECKING:
+    from start import Index
+
+
+def keep(directory: str) -> None:
+    """Compile all of it. Without bytecode a start takes longer, and that is all.
+
+    The pycs have checked hashes: systems that set all times to 0, or unpack an upgrade with the times of before, can't
+    make such bytecode stale, and no wrong one is ever taken.
+    """
+    own = Request(
+        Work.RUN,
+        Scope(pythons=(sys.executable,), site_dirs=(os.path.abspath(directory),)),
+        Bytecode(optimize=(0,), invalidation_mode=InvalidationMode.CHECKED_HASH, replaces_owned=True),
+        running=Running(stateless=True, jobs=1),
+    )
+    try:
+        perform(own)
+        _write_file(directory)
+    except (PyctriggerError, OSError):
+        pass
+
+
+def _write_file(directory: str) -> None:
+    """Write the code of all modules into one file. It has no docstrings: nobody reads them while the program runs.
+
+    Raises OSError.
+    """
+    index: Index = {}
+    pieces: list[bytes] = []
+    at = 0
+    for name, source, is_package in _modules_in(directory):
+        with open(source, "rb") as file:
+            stamp, text = stamp_of(os.fstat(file.fileno())), file.read()
+        pieces.append(marshal.dumps(compile(text, source, "exec", dont_inherit=True, optimize=2)))
+        index[name] = is_package, at, len(pieces[-1]), stamp
+        at += len(pieces[-1])
+    found = marshal.dumps(index)
+    path = file_of(directory)
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    write_bytes(path, b"".join([MAGIC_NUMBER, len(found).to_bytes(4, "little"), found, *pieces]))
+    os.chmod(path, 0o644)  # for everybody
+
+
+def _modules_in(directory: str) -> Iterator[tuple[str, str, bool]]:
+    """Yields the name of each module, its source, and whether it is a package."""
+    for here, directories, names in os.walk(directory):
+        directories[:] = sorted(name for name in directories if name.isidentifier() and name != "__pycache__")
+        for stem in sorted(name[:-3] for name in names if name.endswith(".py")):
+            path = os.path.join(here, stem)
+            is_package = stem == "__init__"
+            name = os.path.relpath(here if is_package else path, directory).replace("/", ".")
+            yield name, f"{path}.py", is_package
