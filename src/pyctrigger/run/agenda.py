@@ -170,7 +170,7 @@ class Agenda:
         from .plan.wanted import wanted_bytecode
 
         wanted = wanted_bytecode(target, request, self._operation.settings, target.installation)
-        overview = Overview(target, request, wanted, self._workspace.parts)
+        overview = Overview(own, wanted, self._workspace.parts)
         try:
             return overview.changed(sites, partial(self._warm_up, own, wanted))
         except ForeignPlaceError:

@@ -103,7 +103,7 @@ def carry_out(
 
 def _overview(assignment: Assignment, workspace: Workspace, wanted: Wanted) -> Overview | None:
     """Returns what collects the notes for the next hook's glance, if this run keeps any."""
-    target, request, _ = assignment
+    request = assignment.request
     if request.work is not Work.RUN or not (workspace.parts.are_kept or request.running.hook):
         return None
-    return Overview(target, request, wanted, workspace.parts)
+    return Overview(assignment, wanted, workspace.parts)

@@ -41,6 +41,7 @@ FLOORS = {
     "interpreter": 3,
     "pyc": 3,
     "packages": 1,
+    "aside": 1,
     "bounded": 0,
     "buffers": 0,
     "clibrary": 0,

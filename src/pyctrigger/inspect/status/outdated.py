@@ -8,7 +8,7 @@ from ...run.plan.wanted import wanted_bytecode
 from ...run.scope.config import Settings
 from ...run.scope.request import Request, Work
 from ...run.scope.sites import OpenSites
-from ...run.scope.target import Target
+from ...run.scope.target import Assignment, Target
 from ...run.trigger import perform
 from ...state.store import Store
 
@@ -21,7 +21,7 @@ def count_outdated(target: Target, request: Request, settings: Settings, store: 
         return None
     wanted = wanted_bytecode(target, hook, settings, target.installation)
     with OpenSites(target, hook) as sites:
-        changed = Overview(target, hook, wanted, parts).changed(sites)
+        changed = Overview(Assignment.of(target, hook), wanted, parts).changed(sites)
     if changed is not None and not changed:
         return 0
     paths = None if changed is None else paths_of(changed)

@@ -27,9 +27,8 @@ from ...state.records.record import PACKED, is_older
 from ...tree.identity import ForeignPlaceError
 from ...tree.layout import Layout
 from ..scope.paths import Units, units_for
-from ..scope.request import Request
 from ..scope.sites import OpenSites
-from ..scope.target import Target
+from ..scope.target import Assignment
 from .steps import SeenPart, Step
 from .wanted import Wanted
 
@@ -43,6 +42,8 @@ _LONGEST = 4000
 #: Bytes of names and identities that are kept for a part, since its owner decides how many it has. A part with more is
 #: examined each time.
 _MOST_HELD = 16 << 20
+#: Directories from which on another process may look at them: it takes as long to start as to look at so many.
+_MANY = 1500
 _SLASH = ord("/")
 _NOTHING = PACKED.pack(*ABSENT)
 _READ_ONLY = PACKED.pack(*READ_ONLY)
@@ -51,9 +52,9 @@ _READ_ONLY = PACKED.pack(*READ_ONLY)
 class Overview:
     """What is known about the parts of a target's scope, and what one run adds."""
 
-    def __init__(self, target: Target, request: Request, wanted: Wanted, parts: Parts) -> None:
-        self._target = target
-        self._request = request
+    def __init__(self, own: Assignment, wanted: Wanted, parts: Parts) -> None:
+        self._target, request, _ = own
+        self._prefix = request.scope.pycache_prefix
         self._wanted = wanted
         self._parts = parts
         #: Nanoseconds since the epoch.
@@ -65,38 +66,35 @@ class Overview:
         #: By site directory: the parts that needed something when they were looked at.
         self.unfinished: dict[str, list[str]] = {}
         self._owned: list[str] = []
-        self._terms = {site.path: self._terms_of(site.path) for site in target.sites}
+        self._terms = {site.path: self._terms_of(site.path) for site in self._target.sites}
 
     # -- the glance ----------------------------------------------------------------------------------------------
 
-    def changed(self, sites: OpenSites, soon: Callable[[int], None] = lambda owner: None) -> Units | None:
+    def changed(self, sites: OpenSites, soon: Callable[[int], None] | None = None) -> Units | None:
         """Returns the parts to examine, or None for everything.
 
-        `soon` is called for each package that has come or changed, with the owner of the site directory, while there is
-        still more to look at: most likely something of it is to be compiled. Raises ForeignPlaceError where only
-        another account can find out.
+        `soon` is called where a package has come or changed, with the owner of the site directory, while there is still
+        more to look at: most likely something of it is to be compiled. Raises ForeignPlaceError where only another
+        account can find out.
         """
         for error in sites.find_foreign().values():
             raise error
+        places: list[_Place] = []
+        for site, layout in sites.layouts:
+            with _unless_foreign():
+                names = self._names(site, layout, sites.identities)
+                terms = self._terms[site.path]
+                known = self._parts.of(site.path, terms)
+                for name in known.keys() - set(names):
+                    self._parts.forget(site.path, terms, name)
+                places.append(_Place(site.path, layout, names, known))
         found: Units = {}
         count = most = 0
-        others = sites.identities
-        for site, layout in sites.layouts:
-            try:
-                names = self._names(site, layout, others)
-                most += len(names)
-                changed = []
-                for name in self._changed(site, layout, names):
-                    changed.append(name)
-                    if name:  # the site directory itself also changes when something goes
-                        soon(layout.sources.owner)
-            except ForeignPlaceError:
-                raise
-            except OSError:
-                continue  # whoever looks there says why it can't be done
+        for place, changed in zip(places, _changed(places, soon)):
+            most += len(place.names)
             if changed:
                 count += len(changed)
-                found[site.path] = units_for(changed)
+                found[place.site] = units_for([name for name in place.names if name in changed])
         return None if count and (count == most or count > _MOST_PARTS) else found
 
     def _names(self, site: SiteDirectory, layout: Layout, others: frozenset[tuple[int, int]]) -> list[str]:
@@ -110,22 +108,11 @@ class Overview:
             names = {name for name in names if _inode(layout, name) not in others}
         return ["", *sorted(names - skipped)]
 
-    def _changed(self, site: SiteDirectory, layout: Layout, names: list[str]) -> Iterator[str]:
-        terms = self._terms[site.path]
-        known = self._parts.of(site.path, terms)
-        now = time.time()
-        for name in sorted(names, key=known.__contains__):  # what is new first: the sooner it is known
-            part = known.pop(name, None)
-            if part is None or (part.until is not None and part.until <= now) or not _is_as_it_was(part, layout, name):
-                yield name
-        for name in known:
-            self._parts.forget(site.path, terms, name)
-
     def _terms_of(self, site: str) -> str:
         """Returns what decides whether a part needs something: with other options, or another scope, it may."""
         wanted, top = self._wanted, site.rstrip("/") + "/"
         nested = sorted(other.path for other in self._target.sites if other.path.startswith(top))
-        limits, prefix = sorted(wanted.limits.items()), self._request.scope.pycache_prefix
+        limits, prefix = sorted(wanted.limits.items()), self._prefix
         return repr((wanted.terms, wanted.keep_owned, wanted.trust_all_directories, limits, prefix, nested))
 
     # -- what a look has seen ------------------------------------------------------------------------------------
@@ -265,6 +252,74 @@ class Notes:
             self._entries, self._is_old = {}, False
         else:
             self._entries[name] = seen
+
+
+class _Place:
+    """A site directory to look at, with its parts and their notes."""
+
+    def __init__(self, site: str, layout: Layout, names: list[str], known: dict[str, Part]) -> None:
+        self.site = site
+        self.layout = layout
+        self.names = names
+        self.known = known
+        #: The parts that have no note.
+        self.new = [name for name in names if name not in known]
+
+
+def _changed(places: list[_Place], soon: Callable[[int], None] | None) -> list[set[str]]:
+    """Returns the new and changed parts of each place. While there is something to start, another process looks."""
+    found = None
+    if soon is not None and (owners := [place.layout.sources.owner for place in places if any(place.new)]):
+        answer = _look_aside(places)
+        for owner in owners:
+            soon(owner)
+        found = answer() if answer is not None else None
+    if found is None:
+        found = [_look(place, soon) for place in places]
+    return [{*place.new, *changed} for place, changed in zip(places, found)]
+
+
+def _look_aside(places: list[_Place]) -> Callable[[], list[list[str]] | None] | None:
+    """Have another process look, if that is worth its start, and there is a processor for it. Returns what waits."""
+    entries = sum(len(part.seen) for place in places for part in place.known.values()) // PACKED.size
+    if entries < _MANY or _count_processors() < 2:
+        return None
+    from ...aside import Aside  # an idle hook needs none
+
+    try:
+        return Aside(lambda: [_look(place) for place in places]).answer
+    except OSError:
+        return None
+
+
+def _count_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _look(place: _Place, soon: Callable[[int], None] | None = None) -> list[str]:
+    """Returns the changed parts among those that are known. Raises ForeignPlaceError."""
+    changed: list[str] = []
+    now = time.time()
+    with _unless_foreign():
+        for name in place.names:
+            part = place.known.get(name)
+            if part is None or ((part.until is None or part.until > now) and _is_as_it_was(part, place.layout, name)):
+                continue
+            changed.append(name)
+            if name and soon is not None:  # the site directory itself also changes when something goes
+                soon(place.layout.sources.owner)
+    return changed
+
+
+@contextlib.contextmanager
+def _unless_foreign() -> Iterator[None]:
+    """Pass over what can't be looked at: whoever looks there says why. Raises ForeignPlaceError."""
+    try:
+        yield
+    except ForeignPlaceError:
+        raise
+    except OSError:
+        pass
 
 
 def _inode(layout: Layout, name: str) -> tuple[int, int] | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import errno
 import itertools
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -14,6 +16,8 @@ import pytest
 
 from acting import ANN, let_act
 from own_mount import Mount
+from pyctrigger import aside
+from pyctrigger.aside import Aside
 from pyctrigger.errors import name_few
 from pyctrigger.interpreter.scope import SiteDirectory
 from pyctrigger.outcome.observer import Observer
@@ -25,7 +29,7 @@ from pyctrigger.run.plan.survey import Survey
 from pyctrigger.run.scope.paths import Unit
 from pyctrigger.run.scope.request import Request, Running, Scope, Work
 from pyctrigger.run.scope.sites import OpenSites
-from pyctrigger.run.scope.target import Target
+from pyctrigger.run.scope.target import Assignment, Target
 from pyctrigger.state.records.parts import Part, Parts
 from pyctrigger.tree.directory import Tree
 from pyctrigger.tree.identity import ForeignPlaceError
@@ -109,7 +113,7 @@ class Looker:
 
     def overview(self, **options: Any) -> Overview:
         """What is known now, and wanted with these options."""
-        return Overview(self.target, self.request, wanted(**options), self.parts)
+        return Overview(Assignment.of(self.target, self.request), wanted(**options), self.parts)
 
     def look(self, *, owned: Sequence[str] = (), units: Sequence[Unit] = EVERYTHING, **options: Any) -> Overview:
         """Look at these units as a run does, which changes nothing, and then once more."""
@@ -196,6 +200,46 @@ def test_changes_are_seen_at_a_glance(top: Path, case: str) -> None:
     assert [os.geteuid()] * len([name for name in expected if name]) == looker.told
     is_gone = case.startswith("a package that")
     assert {f"{top}/site": ["", "data", *([] if is_gone else ["p"]), "q"]} == looker.names()
+
+
+#: What another process does that is to look: answers, dies, or can't be started.
+ASIDE: dict[str, Callable[[Callable[[], Any]], Aside]] = {
+    "answers": Aside,
+    "dies": lambda ask: Aside(lambda: os.kill(os.getpid(), signal.SIGKILL)),
+    "is refused": lambda ask: _refuse(),
+}
+
+
+def _refuse() -> Aside:
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("processors", [1, 2])
+@pytest.mark.parametrize("does", ASIDE)
+def test_another_process_may_look(
+    top: Path, monkeypatch: pytest.MonkeyPatch, does: str, processors: int, *, is_new: bool
+) -> None:
+    """Where there is something to start meanwhile, and a processor for it; what is found is the same."""
+    started: list[str] = []
+
+    def start(ask: Callable[[], Any]) -> Aside:
+        started.append(does)
+        return ASIDE[does](ask)
+
+    looker = Looker(make(top / "site", TREE), make(top / "second", FRESH), make(top / "third", FRESH))
+    looker.look()
+    entries = {"site/q/r/new.py": TEXT, "second/p/new.py": TEXT, **({"site/new/m.py": TEXT} if is_new else {})}
+    make(top, entries)
+    monkeypatch.setattr(aside, "Aside", start)
+    monkeypatch.setattr(glance, "_MANY", 10)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)))
+    expected = {f"{top}/site": ["", *(["new"] if is_new else []), "q"], f"{top}/second": ["", "p"]}
+    assert expected == looker.glance()
+    assert ([does] if is_new and processors == 2 else []) == started
+    assert looker.told
+    monkeypatch.setattr(glance, "_MANY", 100)
+    assert (expected, [does] if started else []) == (looker.glance(), started)
 
 
 #: What is changed below a pycache prefix, or beside the sources, and the parts that a glance finds changed.

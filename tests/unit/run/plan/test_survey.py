@@ -25,7 +25,7 @@ from pyctrigger.run.plan.survey import Survey, are_read_only, find_denials, touc
 from pyctrigger.run.scope.paths import Unit
 from pyctrigger.run.scope.request import Request, Running, Scope, Work
 from pyctrigger.run.scope.sites import OpenSites
-from pyctrigger.run.scope.target import Target
+from pyctrigger.run.scope.target import Assignment, Target
 from pyctrigger.state.records.manifest import Manifest
 from pyctrigger.state.records.parts import Parts
 from pyctrigger.tree.directory import Tree
@@ -96,7 +96,7 @@ class Sites:
 
     def overview(self) -> Overview:
         """What is known of their parts."""
-        return Overview(self.target, self.request, wanted(), self.parts)
+        return Overview(Assignment.of(self.target, self.request), wanted(), self.parts)
 
     def units(self, **units: Sequence[Unit]) -> Units:
         """By path: what is given by name, everything where nothing is."""
