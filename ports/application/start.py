@@ -28,7 +28,7 @@ _NEEDED = ("_sqlite3", "fcntl", "json", "select", "shutil", "sqlite3", "subproce
 HEAD = len(MAGIC_NUMBER) + 4
 _CODE = type((lambda: None).__code__)
 #: What a file that is damaged, or can't be read, may raise.
-_TROUBLE = (EOFError, OSError, TypeError, ValueError)
+_TROUBLE = (EOFError, MemoryError, OSError, TypeError, ValueError)
 
 
 def lacking() -> str:
