@@ -10,6 +10,9 @@ from collections.abc import Callable
 from .forking import fork
 from .typed import Any
 
+#: Bytes of an answer; of a longer one nothing is believed.
+_MOST = 16 << 20
+
 
 class Aside:
     """A process that answers `ask()`, with a value that JSON has. Raises OSError if it can't be started."""
@@ -33,7 +36,7 @@ class Aside:
     def answer(self) -> Any:
         """Wait for the answer; None if the process has ended without one."""
         with open(self._pipe, "rb") as file:
-            data = file.read()
+            data = file.read(_MOST)
         with contextlib.suppress(ChildProcessError):  # SIGCHLD is ignored
             os.waitpid(self._child, 0)
         try:

@@ -30,6 +30,7 @@ ANSWERS: dict[str, tuple[Callable[[], Any], Any]] = {
     "Ctrl-C": (_interrupted, None),
     "what JSON hasn't": (lambda: [1, {2}], None),
     "its death": (lambda: os.kill(os.getpid(), signal.SIGKILL), None),
+    "more than is believed": (lambda: "x" * (16 << 20), None),
     "its exit": (lambda: os._exit(0), None),
 }
 

@@ -152,8 +152,13 @@ def directories() -> list[str]:
 def installed() -> list[str]:
     """Returns the executables in the standard directories that have an interpreter's name, one path for each file."""
     found: dict[tuple[int, int], str] = {}
+    looked_at = set()
     for at in directories():
         try:
+            place = inode_of(os.stat(at))
+            if place in looked_at:
+                continue  # /bin leads to /usr/bin on most systems
+            looked_at.add(place)
             likely = sorted(name for name in os.listdir(at) if name.startswith(_STEMS))
         except OSError:
             continue  # not all systems have all of them

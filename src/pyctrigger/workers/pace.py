@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import sys
-import termios
 import time
 from collections.abc import Collection
 
@@ -44,4 +43,6 @@ def _has_enough(worker: Worker) -> bool:
 
 def _bytes_in(pipe: int) -> int:
     """Returns how many bytes of a pipe nobody has read yet (FIONREAD). Raises OSError."""
+    import termios  # few hooks have so much to compile
+
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)

@@ -51,15 +51,38 @@ def test_a_module_that_cant_be_loaded_is_one_line(
     program = [sys.executable, "-I", "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); " + ENTER]
 
     if packaged:
-        shutil.copy(CHECKOUT / "ports/application/__main__.py", tmp_path)
+        lay_out(tmp_path)
         program = [sys.executable, "-I", "-S", "-B"]
 
-    line = [*program, str(tmp_path), "run", *(["--hook"] if hook else [])]
+    requires_one_line([*program, str(tmp_path)], hook, reason.format(module=module))
+
+
+@pytest.mark.parametrize("way", BROKEN)
+@pytest.mark.parametrize("hook", [False, True], ids=["command", "hook"])
+def test_nor_is_the_one_that_starts_a_package(tmp_path: Path, way: str, hook: bool) -> None:
+    """Which isn't a module of the program itself."""
+    lay_out(tmp_path)
+    deed, reason = BROKEN[way]
+    deed(tmp_path / "start.py")
+    requires_one_line(
+        [sys.executable, "-I", "-S", "-B", str(tmp_path)], hook, reason.replace("pyctrigger.{module}", "start")
+    )
+
+
+def lay_out(directory: Path) -> None:
+    """What a package starts, but for the words in it."""
+    for path in (CHECKOUT / "ports/application").glob("*.py"):
+        shutil.copy(path, directory)
+
+
+def requires_one_line(program: list[str], hook: bool, reason: str) -> None:
+    """Start it, and compare what it says."""
+    line = [*program, "run", *(["--hook"] if hook else [])]
     ended = subprocess.run(line, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"})
 
     assert (0 if hook else 70, "") == (ended.returncode, ended.stdout)
     (told,) = ended.stderr.splitlines()
-    assert told.startswith(f"pyctrigger: can't load its own modules: {reason.format(module=module)}")
+    assert told.startswith(f"pyctrigger: can't load its own modules: {reason}")
     repair = "pyctrigger did not run; once that is mended: pyctrigger repair"
     assert told.endswith(f"; {repair if hook else 'try again, or install it anew'}")
 

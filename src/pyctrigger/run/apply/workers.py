@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
 
 from ...interpreter.interpreter import Interpreter
@@ -223,7 +224,7 @@ class Workers:
     def _in_lane(self) -> bool:
         return self._duty is not None
 
-    @property
+    @cached_property
     def count(self) -> int:
         """How many there are at most."""
         from ...workers.capacity import worker_count
