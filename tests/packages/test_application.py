@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import re
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
@@ -412,6 +413,50 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+def hook_of(installed: Installed, host: Interpreter) -> subprocess.CompletedProcess[str]:
+    """A hook that nothing was touched for."""
+    touched = ("--paths-from", "/dev/null", "--state-dir", str(installed.state))
+    return installed.run("run", "--hook", "--python", host.path, *touched)
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_hook_renews_a_file_that_does_not_fit(
+    installed: Installed, interpreters: list[Interpreter], as_root: None, *, copied: bool
+) -> None:
+    """Of a copy, or with other sources; what is as it was isn't compiled again, and what isn't whole is."""
+    host = fitting(interpreters)
+    installed.put("python3", host)
+    installed.run("--own-bytecode")
+    path = installed.directory / f"__pycache__/program.{tag_of(host)}.code"
+    before, source = path.read_bytes(), installed.directory / "pyctrigger/errors.py"
+    index = marshal_of(host, before[8 : _index_of(before)])
+    _, at, size, *_ = index["pyctrigger.errors"]
+    damaged = _index_of(before) + at
+    path.write_bytes(before[:damaged] + b"N" * size + before[damaged + size :])
+    if copied:
+        for each in installed.directory.rglob("*.py"):
+            replace(each, each.read_bytes())
+    else:
+        replace(source, source.read_bytes())
+
+    assert (0, "", "") == attributes(hook_of(installed, host))
+
+    after = path.read_bytes()
+    assert before[_index_of(before) :] == after[_index_of(after) :]
+    assert {"start"} == from_pycs(installed, host)[1]
+    inode = path.stat().st_ino
+    assert (0, "", "") == attributes(hook_of(installed, host))
+    assert inode == path.stat().st_ino
+
+
+def marshal_of(host: Interpreter, data: bytes) -> dict[str, Any]:
+    """What a Python has marshalled."""
+    program = "import marshal, sys; print(ascii(marshal.loads(sys.stdin.buffer.read())))"
+    done = subprocess.run([host.path, "-c", program], input=data, stdout=subprocess.PIPE, check=True)
+    found: dict[str, Any] = ast.literal_eval(done.stdout.decode())
+    return found
+
+
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_a_damaged_file_costs_time_and_no_more(
     installed: Installed, interpreters: list[Interpreter], as_root: None, damage: str
@@ -426,6 +471,8 @@ def test_a_damaged_file_costs_time_and_no_more(
 
     assert (0, whole, "") == attributes(installed.run("--version"))
     assert "pyctrigger.cli.main" in from_pycs(installed, host)[1]
+    assert (0, "", "") == attributes(hook_of(installed, host))
+    assert {"start"} == from_pycs(installed, host)[1]
 
 
 NO_FILE: dict[str, Callable[[Path], object]] = {
