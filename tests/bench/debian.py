@@ -230,8 +230,9 @@ def _machine(plain: Debian, new: list[str]) -> str:
     source = re.compile(f"^{DIST_PACKAGES}/.*\\.py$", re.MULTILINE)
     owners = {path.stem.partition(":")[0] for path in lists if source.search(path.read_text())}
     count = len(plain.files(".py"))
+    when = today("ports/application", "ports/debian")
     return (
-        f"{today('ports/debian')}; {system()}; Debian {release} with python3.13 {python} and dpkg {dpkg}, on tmpfs; "
+        f"{when}; {system()}; Debian {release} with python3.13 {python} and dpkg {dpkg}, on tmpfs; "
         f"{len(new)} packages, {len(owners & set(new))} of them with Python modules; {count:,} sources."
     )
 
