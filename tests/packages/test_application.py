@@ -323,11 +323,23 @@ def test_own_bytecode_is_made_once_and_holds(
         absent("a second Python that can be the host")
     other = others[-1]
     installed.put("python3", other)
-    installed.run(
-        "run", "--hook", "--python", host.path, "--paths-from", "/dev/null", "--state-dir", str(installed.state)
-    )
+    hook_of(installed, host)
     assert not_fresh(other, sources) == []
     assert not_fresh(host, sources) == []
+
+
+def compiled(installed: Installed, interpreters: Sequence[Interpreter]) -> tuple[Interpreter, Path]:
+    """Give it a host, and its own bytecode; the host, and the file of all code."""
+    host = fitting(interpreters)
+    installed.put("python3", host)
+    assert (0, "", "") == attributes(installed.run("--own-bytecode"))
+    return host, installed.directory / f"__pycache__/program.{tag_of(host)}.code"
+
+
+def hook_of(installed: Installed, host: Interpreter) -> subprocess.CompletedProcess[str]:
+    """A hook that nothing was touched for."""
+    touched = ("--paths-from", "/dev/null", "--state-dir", str(installed.state))
+    return installed.run("run", "--hook", "--python", host.path, *touched)
 
 
 def from_pycs(installed: Installed, host: Interpreter) -> tuple[str, set[str]]:
@@ -378,9 +390,7 @@ def test_a_source_that_has_changed_is_imported_as_usual(
     installed: Installed, interpreters: list[Interpreter], as_root: None, change: str
 ) -> None:
     """Whatever its size and its times say; the others aren't."""
-    host = fitting(interpreters)
-    installed.put("python3", host)
-    installed.run("--own-bytecode")
+    host, _ = compiled(installed, interpreters)
     source = installed.directory / "pyctrigger/version.py"
     before = source.read_bytes()
     try:
@@ -413,21 +423,12 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def hook_of(installed: Installed, host: Interpreter) -> subprocess.CompletedProcess[str]:
-    """A hook that nothing was touched for."""
-    touched = ("--paths-from", "/dev/null", "--state-dir", str(installed.state))
-    return installed.run("run", "--hook", "--python", host.path, *touched)
-
-
 @pytest.mark.parametrize("copied", [True, False])
 def test_a_hook_renews_a_file_that_does_not_fit(
     installed: Installed, interpreters: list[Interpreter], as_root: None, *, copied: bool
 ) -> None:
     """Of a copy, or with other sources; what is as it was isn't compiled again, and what isn't whole is."""
-    host = fitting(interpreters)
-    installed.put("python3", host)
-    installed.run("--own-bytecode")
-    path = installed.directory / f"__pycache__/program.{tag_of(host)}.code"
+    host, path = compiled(installed, interpreters)
     before, source = path.read_bytes(), installed.directory / "pyctrigger/errors.py"
     index = marshal_of(host, before[8 : _index_of(before)])
     _, at, size, *_ = index["pyctrigger.errors"]
@@ -462,11 +463,8 @@ def test_a_damaged_file_costs_time_and_no_more(
     installed: Installed, interpreters: list[Interpreter], as_root: None, damage: str
 ) -> None:
     """Modules are imported as usual."""
-    host = fitting(interpreters)
-    installed.put("python3", host)
-    installed.run("--own-bytecode")
+    host, path = compiled(installed, interpreters)
     whole = installed.run("--version").stdout
-    path = installed.directory / f"__pycache__/program.{tag_of(host)}.code"
     path.write_bytes(DAMAGED[damage](path.read_bytes()))
 
     assert (0, whole, "") == attributes(installed.run("--version"))
@@ -487,10 +485,7 @@ def test_what_is_no_file_is_left_alone(
     installed: Installed, interpreters: list[Interpreter], as_root: None, kind: str
 ) -> None:
     """Nobody waits for a FIFO, and no link is followed."""
-    host = fitting(interpreters)
-    installed.put("python3", host)
-    installed.run("--own-bytecode")
-    path = installed.directory / f"__pycache__/program.{tag_of(host)}.code"
+    host, path = compiled(installed, interpreters)
     path.rename(installed.directory / "__pycache__/elsewhere")
     NO_FILE[kind](path)
 
@@ -501,9 +496,7 @@ def test_what_is_imported_late_is_of_the_same_file(
     installed: Installed, interpreters: list[Interpreter], site: Path, as_root: None
 ) -> None:
     """Also in lanes, which have closed all descriptors."""
-    host = fitting(interpreters)
-    installed.put("python3", host)
-    installed.run("--own-bytecode")
+    host, _ = compiled(installed, interpreters)
     write_tree(site, {f"p/m{number}.py": "x = 1\n" * 4000 for number in range(40)})
 
     child = installed.run(
